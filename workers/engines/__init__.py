@@ -1,0 +1,1 @@
+"""Engines behind small interfaces: words, voices, pictures. No Django in here."""

@@ -1,0 +1,272 @@
+"""What is asked of model hosts and what comes back.
+
+Plain dataclasses that survive a trip through the broker (`to_wire` gives only dicts, lists, strings, numbers and bytes).
+They are the only thing the Django apps may import from `workers`: a web host needs no engine, a model host needs no
+database. Times are Unix seconds (float) unless a name says `_ms`; positions in audio are sample counts at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+
+SAMPLE_RATE_HZ = 16_000
+
+# Task names: the apps reach the engines by these strings and never import the tasks themselves.
+TASK_TRANSCRIBE = "workers.transcribe"
+TASK_PAINT = "workers.paint"
+# What the hosts call back, on the `core` queue.
+TASK_HEARD = "pipeline.heard"
+TASK_PAINT_PROGRESS = "pipeline.paint_progress"
+TASK_PAINTED = "pipeline.painted"
+TASK_HEARTBEAT = "pipeline.heartbeat"
+
+QUEUE_CORE = "core"
+QUEUE_SPEECH = "speech"
+QUEUE_PAINT = "paint"
+
+
+class WireError(ValueError):
+    """A message that does not have the fields of its type (a worker of another version, most likely)."""
+
+
+class Wire:
+    """Mixin: a dataclass to and from the plain values that a broker carries. Unknown fields are ignored."""
+
+    def to_wire(self) -> dict:
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_wire(cls, values: dict) -> typing.Self:
+        """Rebuild from `to_wire`'s dict, nested dataclasses included.
+
+        Raises WireError when a required field is missing.
+        """
+        hints = typing.get_type_hints(cls)
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        try:
+            return cls(**{name: _revive(hints[name], value) for name, value in values.items() if name in known})
+        except (TypeError, AttributeError) as error:
+            raise WireError(f"{cls.__name__}: {error}") from error
+
+
+def _revive(hint: typing.Any, value: typing.Any) -> typing.Any:
+    if value is None:
+        return None
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [h for h in typing.get_args(hint) if h is not type(None)]
+        return _revive(inner[0], value) if len(inner) == 1 else value
+    if origin is list:
+        (item,) = typing.get_args(hint)
+        return [_revive(item, v) for v in value]
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return hint.from_wire(value)  # type: ignore[union-attr]
+    return value
+
+
+@dataclass(slots=True)
+class EngineFacts(Wire):
+    """Which engine did the work: shown to people, stored with what it made."""
+
+    name: str
+    """`pocketsphinx`, `resemblyzer`, `faster-whisper`, `poster`, `diffusers` …"""
+    model: str
+    device: str = "cpu"
+    demo: bool = False
+    """True for the engines that need no download; the page says so plainly."""
+    load_ms: float = 0.0
+    languages: list[str] = field(default_factory=list)
+    """Codes that a speech engine can do; empty for engines without a language."""
+
+
+@dataclass(slots=True)
+class SpeechRequest(Wire):
+    """One utterance to be written down. A *final*: never dropped, one in flight per stream."""
+
+    id: str
+    """UUID that the stored utterance will have."""
+    meeting: int
+    """Primary key of the meeting."""
+    stream: str
+    """UUID that the client chose for its stream."""
+    first_sample: int
+    last_sample: int
+    """One past the last sample."""
+    pcm: bytes
+    """Signed 16-bit little-endian mono at 16 kHz, `last_sample - first_sample` samples."""
+    language: str = "auto"
+    want_voice: bool = False
+    """Compute a voice embedding: only with the speaker's own consent."""
+    started_at: float = 0.0
+    """When the first sample was spoken."""
+    ended_at: float = 0.0
+    """When the last sample was spoken: the start of every latency trace."""
+    settled_sample: int = 0
+    """Everything up to here is settled once this utterance is (its end, plus silence already judged)."""
+    attempt: int = 1
+
+
+@dataclass(slots=True)
+class Word(Wire):
+    text: str
+    start_ms: int
+    """Counted from the start of the utterance."""
+    end_ms: int
+    probability: float = 1.0
+
+
+@dataclass(slots=True)
+class Transcript(Wire):
+    """What a speech engine made of one utterance. Empty text: nothing worth showing was said."""
+
+    text: str
+    language: str = "en"
+    confidence: float = 1.0
+    words: list[Word] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class VoiceEmbedding(Wire):
+    vector: list[float]
+    """Unit length, as many numbers as the model gives (Resemblyzer 256, ECAPA 192)."""
+    model: str
+    """Vectors are compared only within one model's name."""
+    speech_s: float
+    """How much speech it was computed from."""
+
+
+@dataclass(slots=True)
+class SpeechResult(Wire):
+    """The outcome of a SpeechRequest; it repeats what `core` needs to store it without asking anybody."""
+
+    id: str
+    meeting: int
+    stream: str
+    first_sample: int
+    last_sample: int
+    settled_sample: int
+    started_at: float
+    ended_at: float
+    transcript: Transcript | None = None
+    voice: VoiceEmbedding | None = None
+    engine: EngineFacts | None = None
+    voice_engine: EngineFacts | None = None
+    error: str = ""
+    """Empty, or a code: `language_unsupported`, `engine_failed`, `too_noisy`."""
+    received_at: float = 0.0
+    decoded_at: float = 0.0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """`queued`, `decode`, `voice`."""
+
+
+@dataclass(slots=True)
+class Thing(Wire):
+    """Something visible that was named."""
+
+    label: str
+    """As people said it, in their language: what a poster sets in type."""
+    english: str = ""
+    """English lemma for pictograms and prompts (`house`, `rocket`); empty when unknown."""
+    weight: float = 1.0
+
+
+@dataclass(slots=True)
+class VoiceShare(Wire):
+    colour: str
+    """`#rrggbb`."""
+    share: float
+    """Of the talk time in the window, 0–1."""
+
+
+@dataclass(slots=True)
+class Scene(Wire):
+    """What the next picture shows, before any model's own language: all a poster needs, the seed of every prompt."""
+
+    title: str
+    """The newest key phrase, as said."""
+    things: list[Thing] = field(default_factory=list)
+    """Newest first; the first is the subject."""
+    phrases: list[str] = field(default_factory=list)
+    """More key phrases for the second line of type, newest first."""
+    mood: str = "calm"
+    """`calm`, `bright`, `tense`, `sad`, `festive`."""
+    time_of_day: str = "day"
+    """`day`, `dusk`, `night`."""
+    palette: list[str] = field(default_factory=list)
+    """Inks as `#rrggbb`, blended from the speakers' presets; empty: the painter's own."""
+    voices: list[VoiceShare] = field(default_factory=list)
+    language: str = "en"
+    previous_layout: str = ""
+    """The layout of the frame before, so that the next one differs."""
+    number: int = 0
+    """How many frames this meeting has already."""
+
+
+@dataclass(slots=True)
+class PaintRequest(Wire):
+    id: str
+    """UUID of the frame."""
+    meeting: int
+    prompt: str
+    negative: str
+    scene: Scene
+    seed: int
+    width_px: int = 1024
+    height_px: int = 576
+    steps: int = 4
+    guidance: float = 0.0
+    strength: float = 0.0
+    """Of img2img; 0 paints from the text alone."""
+    deadline_s: float = 10.0
+    attempt: int = 1
+    asked_at: float = 0.0
+
+
+@dataclass(slots=True)
+class PaintProgress(Wire):
+    id: str
+    meeting: int
+    step: int
+    steps: int
+    preview: str = ""
+    """Small JPEG as a data URL, or empty."""
+
+
+@dataclass(slots=True)
+class PaintResult(Wire):
+    """A painted frame, or why there is none."""
+
+    id: str
+    meeting: int
+    image: bytes = b""
+    """WebP, full size."""
+    thumbnail: bytes = b""
+    """WebP, 320 px wide."""
+    width_px: int = 0
+    height_px: int = 0
+    seed: int = 0
+    layout: str = ""
+    """The poster's layout; empty for models."""
+    engine: EngineFacts | None = None
+    error: str = ""
+    """Empty, or a code: `engine_failed`, `out_of_memory`, `black_picture`."""
+    started_at: float = 0.0
+    painted_at: float = 0.0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """Per stage of the painter, and `encode`."""
+    peak_memory_mb: float = 0.0
+
+
+@dataclass(slots=True)
+class Heartbeat(Wire):
+    """Says every few seconds that a host consumes a queue, and with what."""
+
+    queue: str
+    host: str
+    engines: dict[str, dict]
+    """`EngineFacts.to_wire()` by role: `speech`, `voice`, `paint`."""
+    at: float
+    version: str = ""
