@@ -1,0 +1,317 @@
+"""Changes to meetings. Each is one transaction; what everyone must see is published from inside it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from django.utils.translation import gettext as _
+
+from meetings.access import Membership, clean_name
+from meetings.attribution import attribute
+from meetings.events import MeetingUpdated, Presence, SpeakerUpdated
+from meetings.models import AudioStream, Language, Meeting, Participant, Utterance
+from meetings.publish import publish, raise_rev, signal
+from meetings.selectors import caption_event, meeting_dict, people_dicts, speaker_dict
+from speakers.models import Speaker
+from speakers.services import speaker_create, speaker_rename
+from workers.messages import SAMPLE_RATE_HZ, SpeechResult
+
+CONNECTED_FOR = timedelta(seconds=45)
+# A result that overlaps what is already durable by more than this has been heard before (a replay after a restart
+# cuts at slightly other places than the first time).
+REPLAY_SLACK_SAMPLES = SAMPLE_RATE_HZ // 4
+
+
+class Refused(Exception):
+    """A wish that cannot be granted: `code` for programs, the message for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def meeting_create(*, owner: Any, title: str, language: str = Language.AUTO, **values: Any) -> Meeting:
+    return Meeting.objects.create(
+        owner=owner,
+        title=clean_name(title)[:120] or "MeetViz",
+        language=language,
+        interval_s=values.pop("interval_s", settings.PAINT_INTERVAL_S),
+        context_minutes=values.pop("context_minutes", settings.CONTEXT_MINUTES),
+        retention_days=values.pop("retention_days", settings.RETENTION_DAYS),
+        **values,
+    )
+
+
+@transaction.atomic
+def meeting_end(meeting: Meeting) -> None:
+    """Close the meeting for good: what is in hand is still written down, sockets close with 4410."""
+    if Meeting.objects.filter(pk=meeting.pk, ended_at=None).update(ended_at=timezone.now()):
+        _meeting_changed(meeting)
+        signal(meeting.pk, "ended")
+
+
+@transaction.atomic
+def settings_change(member: Membership, wishes: Mapping[str, Any]) -> None:
+    """Mode, interval, preset or pause, as `settings.change` asks. Raises Refused, changing nothing, for a bad value."""
+    from speakers.models import StylePreset
+
+    if not member.can["settings"]:
+        raise Refused("not_allowed", _("Only the owner may change the settings of this meeting."))
+    changes: dict[str, Any] = {}
+    if "mode" in wishes:
+        if wishes["mode"] not in Meeting.Mode.values:
+            raise Refused("bad_value", _("mode must be auto, suggest or manual."))
+        changes["mode"] = wishes["mode"]
+    if "interval" in wishes:
+        interval = wishes["interval"]
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 10 <= interval <= 20:
+            raise Refused("bad_value", _("interval must be a number of seconds from 10 to 20."))
+        changes["interval_s"] = round(interval)
+    if "paused" in wishes:
+        if not isinstance(wishes["paused"], bool):
+            raise Refused("bad_value", _("paused must be true or false."))
+        changes["paused"] = wishes["paused"]
+    if "preset" in wishes:
+        preset = wishes["preset"]
+        if preset is not None and (
+            isinstance(preset, bool)
+            or not isinstance(preset, int)
+            or not StylePreset.objects.filter(pk=preset, owner__in=[member.meeting.owner_id]).exists()
+            and not StylePreset.objects.filter(pk=preset, owner=None).exists()
+        ):
+            raise Refused("bad_value", _("There is no such preset."))
+        changes["preset_id"] = preset
+    if changes:
+        Meeting.objects.filter(pk=member.meeting.pk).update(**changes)
+        _meeting_changed(member.meeting)
+
+
+def _meeting_changed(meeting: Meeting) -> None:
+    rev = raise_rev(meeting.pk)
+    fresh = Meeting.objects.get(pk=meeting.pk)
+    publish(meeting.pk, MeetingUpdated(rev=rev, meeting=meeting_dict(fresh)))
+
+
+@transaction.atomic
+def consent_record(participant: Participant, consent: Mapping[str, Any], name: str = "") -> None:
+    """What someone agreed to at the door. Only `true` counts as a yes."""
+    participant.consent_transcribe = consent.get("transcribe") is True
+    participant.consent_voice_id = consent.get("voice_id") is True
+    participant.consent_keep = consent.get("keep") is True
+    participant.consented_at = timezone.now()
+    if clean_name(name):
+        participant.name = clean_name(name)
+    participant.save()
+
+
+@transaction.atomic
+def presence_touch(meeting_id: int, participants: list[int], *, left: list[int] = ()) -> None:  # type: ignore[assignment]
+    """Keep people's places warm; announce it when somebody came or went."""
+    now = timezone.now()
+    fresh = Participant.objects.filter(meeting_id=meeting_id)
+    came = fresh.filter(pk__in=participants).exclude(connected_until__gt=now).exists()
+    fresh.filter(pk__in=participants).update(connected_until=now + CONNECTED_FOR)
+    went = fresh.filter(pk__in=left).update(connected_until=None) if left else 0
+    if came or went:
+        publish(meeting_id, Presence(people=people_dicts(meeting_id)))
+
+
+@transaction.atomic
+def stream_open(member: Membership, stream_id: uuid.UUID, *, language: str = "", label: str = "") -> AudioStream:
+    """Open or resume a stream. Raises Refused when it may not, or when the uuid belongs to somebody else."""
+    if not member.can["speak"]:
+        raise Refused("not_allowed", _("You may watch this meeting, not speak in it. Ask for an invite to speak."))
+    participant = Participant.objects.get(pk=member.participant.pk)
+    if not participant.consent_transcribe:
+        raise Refused("consent_required", _("Audio needs your consent to transcription: send `consent` in `hello`."))
+    if language and language not in Language.values:
+        raise Refused("bad_value", _("language must be en, ru or auto."))
+    stream, created = AudioStream.objects.select_for_update(of=("self",)).get_or_create(
+        pk=stream_id,
+        defaults={
+            "meeting": member.meeting,
+            "participant": participant,
+            "language": language or member.meeting.language,
+            "label": clean_name(label)[:120],
+        },
+    )
+    if not created and (stream.meeting_id != member.meeting.pk or stream.participant_id != participant.pk):
+        raise Refused("stream_taken", _("This stream id is in use by somebody else: choose a new uuid."))
+    if not created and stream.closed_at:
+        stream.closed_at = None
+        stream.save(update_fields=["closed_at"])
+    return stream
+
+
+def streams_advance(positions: Mapping[uuid.UUID, int]) -> None:
+    """Make judged silence durable: raise `next_sample` of many streams in one statement, never lowering it."""
+    if not positions:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE meetings_audiostream AS s SET next_sample = GREATEST(s.next_sample, p.next_sample)"
+            " FROM unnest(%s::uuid[], %s::bigint[]) AS p(id, next_sample) WHERE s.id = p.id",
+            [list(positions), list(positions.values())],
+        )
+
+
+def stream_close(stream_id: uuid.UUID, next_sample: int) -> None:
+    streams_advance({stream_id: next_sample})
+    AudioStream.objects.filter(pk=stream_id).update(closed_at=timezone.now())
+
+
+@transaction.atomic
+def gap_store(
+    stream_id: uuid.UUID, *, first_sample: int, last_sample: int, reason: str, started_at: float, ended_at: float
+) -> None:
+    """Write down that a stretch of audio has no words and never will; it counts as settled."""
+    stream = AudioStream.objects.select_for_update().get(pk=stream_id)
+    if first_sample < stream.next_sample - REPLAY_SLACK_SAMPLES:
+        return
+    _utterance, created = Utterance.objects.get_or_create(
+        stream=stream,
+        first_sample=first_sample,
+        defaults={
+            "meeting_id": stream.meeting_id,
+            "kind": Utterance.Kind.GAP,
+            "last_sample": last_sample,
+            "reason": reason,
+            "started_at": _moment(started_at),
+            "ended_at": _moment(ended_at),
+        },
+    )
+    _settle(stream, last_sample)
+    if created:
+        _announce(_utterance)
+
+
+@transaction.atomic
+def utterance_store(result: SpeechResult) -> Utterance | None:
+    """Write down what a speech host heard; idempotent. None when there is nothing to show (silence, or a repeat).
+
+    One transaction moves everything: the words, whose they are, the stream's durable position and the revision.
+    """
+    stream = (
+        AudioStream.objects.select_for_update(of=("self",))
+        .select_related("meeting", "participant", "speaker")
+        .filter(pk=uuid.UUID(result.stream), meeting_id=result.meeting)
+        .first()
+    )
+    if stream is None:  # erased while it was being heard
+        return None
+    utterance = None
+    repeated = result.first_sample < stream.next_sample - REPLAY_SLACK_SAMPLES
+    transcript = result.transcript
+    if not repeated and transcript and transcript.text:
+        utterance = _words_store(stream, result)
+    elif not repeated and result.error:
+        gap_store(
+            stream.pk,
+            first_sample=result.first_sample,
+            last_sample=result.last_sample,
+            reason=result.error,
+            started_at=result.started_at,
+            ended_at=result.ended_at,
+        )
+    _settle(stream, result.settled_sample or result.last_sample)
+    return utterance
+
+
+def _words_store(stream: AudioStream, result: SpeechResult) -> Utterance | None:
+    transcript = result.transcript
+    assert transcript is not None
+    if Utterance.objects.filter(stream=stream, first_sample=result.first_sample).exists():
+        return None
+    who = attribute(stream, result.voice)
+    utterance = Utterance.objects.create(
+        id=uuid.UUID(result.id),
+        meeting=stream.meeting,
+        stream=stream,
+        first_sample=result.first_sample,
+        last_sample=result.last_sample,
+        started_at=_moment(result.started_at),
+        ended_at=_moment(result.ended_at),
+        text=transcript.text,
+        text_en="",
+        language=transcript.language,
+        confidence=transcript.confidence,
+        words=[{"text": w.text, "start_ms": w.start_ms, "end_ms": w.end_ms} for w in transcript.words],
+        speaker=who.speaker,
+        speaker_confidence=who.confidence,
+        speaker_state=who.state,
+        engine=result.engine.to_wire() if result.engine else {},
+        timings_ms=result.timings_ms,
+    )
+    if stream.speaker_id != who.speaker.pk:
+        AudioStream.objects.filter(pk=stream.pk).update(speaker=who.speaker)
+    first_line = not Utterance.objects.filter(meeting=stream.meeting, speaker=who.speaker).exclude(pk=utterance.pk).exists()
+    if first_line:
+        publish(stream.meeting_id, SpeakerUpdated(rev=raise_rev(stream.meeting_id), speaker=speaker_dict(who.speaker)))
+    _announce(utterance)
+    return utterance
+
+
+def _announce(utterance: Utterance) -> None:
+    utterance.rev = raise_rev(utterance.meeting_id)
+    Utterance.objects.filter(pk=utterance.pk).update(rev=utterance.rev)
+    publish(utterance.meeting_id, caption_event(utterance))
+
+
+def _settle(stream: AudioStream, last_sample: int) -> None:
+    streams_advance({stream.pk: last_sample})
+    signal(stream.meeting_id, "settled", stream=str(stream.pk), last_sample=last_sample)
+
+
+@transaction.atomic
+def caption_assign(member: Membership, utterance_id: uuid.UUID, *, speaker_id: int | None, new_name: str) -> None:
+    """A person says whose line it is: another speaker of this meeting's owner, or a name for whoever it is now.
+
+    `new_name` for a guest names that guest everywhere; for a speaker who already has a name it makes a new speaker.
+    Raises Refused.
+    """
+    if not member.can["assign"]:
+        raise Refused("not_allowed", _("Only people who speak in this meeting may name its speakers."))
+    utterance = (
+        Utterance.objects.select_for_update(of=("self",))
+        .select_related("speaker")
+        .filter(pk=utterance_id, meeting=member.meeting, kind=Utterance.Kind.WORDS)
+        .first()
+    )
+    if utterance is None:
+        raise Refused("unknown_utterance", _("There is no such line in this meeting."))
+    name = clean_name(new_name)
+    before = utterance.speaker
+    if speaker_id is not None:
+        speaker = Speaker.objects.filter(pk=speaker_id, owner_id=member.meeting.owner_id).first()
+        if speaker is None:
+            raise Refused("unknown_speaker", _("There is no such speaker."))
+    elif not name:
+        raise Refused("bad_value", _("Give `speaker` or a `new_name` that is not empty."))
+    elif before and before.is_guest:
+        speaker = speaker_rename(before, name)
+        Utterance.objects.filter(speaker=speaker, speaker_state=Utterance.SpeakerState.GUEST).update(
+            speaker_state=Utterance.SpeakerState.KNOWN
+        )
+    else:
+        taken = Speaker.objects.filter(utterances__meeting=member.meeting).values_list("colour", flat=True)
+        speaker = speaker_create(owner_id=member.meeting.owner_id, name=name, is_guest=False, taken_colours=taken)
+    utterance.speaker = speaker
+    utterance.speaker_confidence = 1.0
+    utterance.speaker_state = Utterance.SpeakerState.KNOWN
+    utterance.speaker_confirmed = True
+    utterance.save(update_fields=["speaker", "speaker_confidence", "speaker_state", "speaker_confirmed"])
+    publish(
+        utterance.meeting_id, SpeakerUpdated(rev=raise_rev(utterance.meeting_id), speaker=speaker_dict(speaker))
+    )
+    _announce(utterance)
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, tz=timezone.get_default_timezone())
