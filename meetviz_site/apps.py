@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class MeetVizSiteConfig(AppConfig):
+    name = "meetviz_site"
+    verbose_name = "Operations"

@@ -1,0 +1,348 @@
+"""The desk where audio streams of this process are heard: samples to utterances, utterances to the speech queue, acks.
+
+The promise of an ack is that the outcome of every sample before it is in Postgres. So a stream's durable position is
+the start of its oldest utterance without an outcome, or else the end of judged silence; silence becomes durable in one
+statement for all streams, ten times a second. One final is in flight per stream: its words stay in order, and what
+`core` stores can simply raise the position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from celery import current_app
+
+from meetings.access import Membership
+from meetings.audio.session import Gap, Silence, StreamSession, Utterance
+from meetings.models import AudioStream
+from meetings.publish import signal
+from meetings.services import gap_store, stream_close, stream_open, streams_advance
+from meetviz_site.live.codes import CloseCode
+from meetviz_site.live.threads import in_thread
+from workers.messages import QUEUE_SPEECH, SAMPLE_RATE_HZ, TASK_TRANSCRIBE, SpeechRequest
+
+if TYPE_CHECKING:
+    from meetviz_site.live.consumer import LiveSocket
+
+log = logging.getLogger("meetviz.live")
+
+FLUSH_EVERY_S = 0.1
+ACK_EVERY_S = 0.2
+# A client that lost its connection finds its stream as it left it for this long; then what it said last is finished.
+KEEP_DETACHED_S = 45.0
+# A final without an outcome is asked for again after this; a host that is merely behind answers both, one counts.
+ANSWER_WITHIN_S = 60.0
+ATTEMPTS = 2
+LOOK_AT_DATABASE_AFTER_S = 2.0
+BROKER_RETRY_S = 1.0
+MAX_UNSETTLED_S = 600.0
+# A clock that is off by more than this was paused (a muted microphone), not late.
+CLOCK_SLACK_S = 5.0
+
+
+@dataclass(slots=True)
+class InFlight:
+    item: Utterance
+    request: SpeechRequest
+    sent_at: float = 0.0
+    looked_at: float = 0.0
+
+
+class LiveStream:
+    """One open stream: its session, what waits for the recogniser, and how far it is durable."""
+
+    def __init__(self, row: AudioStream, member: Membership, socket: LiveSocket) -> None:
+        self.id: uuid.UUID = row.pk
+        self.meeting_id = member.meeting.pk
+        self.participant = member.participant
+        self.language = row.language if row.language != "auto" else member.meeting.language
+        self.want_voice = member.participant.consent_voice_id
+        self.socket: LiveSocket | None = socket
+        self.session = StreamSession(row.next_sample)
+        self.waiting: deque[Utterance | Gap] = deque()
+        self.in_flight: InFlight | None = None
+        self.silent_until = row.next_sample
+        self.durable = row.next_sample
+        self.acked_at = 0.0
+        self.owes_ack = False
+        self.detached_at: float | None = None
+        self.closing: asyncio.Event | None = None
+        self._anchor: float | None = None
+
+    @property
+    def oldest_open(self) -> int | None:
+        """Where the oldest utterance without an outcome starts."""
+        if self.in_flight:
+            return self.in_flight.item.first_sample
+        return self.waiting[0].first_sample if self.waiting else None
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.oldest_open is None and self.session.in_hand == 0
+
+    def spoken_at(self, sample: int) -> float:
+        """The Unix time at which a sample was spoken, as far as arrival tells."""
+        return min((self._anchor or time.time()) + sample / SAMPLE_RATE_HZ, time.time())
+
+    def note_arrival(self, last_sample: int) -> None:
+        """Learn where sample 0 lies on the clock; learn it anew after a pause."""
+        anchor = time.time() - last_sample / SAMPLE_RATE_HZ
+        if self._anchor is None or anchor - self._anchor > CLOCK_SLACK_S or anchor < self._anchor:
+            self._anchor = anchor
+
+
+class StreamDesk:
+    """All streams of this process."""
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+        self.streams: dict[str, LiveStream] = {}
+        self._flusher: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def has_meeting(self, meeting_id: int) -> bool:
+        return any(stream.meeting_id == meeting_id for stream in self.streams.values())
+
+    async def open(
+        self, member: Membership, socket: LiveSocket, stream_id: uuid.UUID, *, language: str, label: str
+    ) -> LiveStream:
+        """Open or resume a stream for this socket; whoever held it before is told so. Raises Refused."""
+        row = await in_thread(self._open_row, member, stream_id, language, label)
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush_forever())
+        stream = self.streams.get(str(stream_id))
+        if stream is None:
+            stream = self.streams[str(stream_id)] = LiveStream(row, member, socket)
+        else:
+            holder = stream.socket
+            stream.socket, stream.detached_at = socket, None
+            if holder is not None and holder is not socket:
+                await holder.lose_stream(stream)
+        return stream
+
+    def _open_row(self, member: Membership, stream_id: uuid.UUID, language: str, label: str) -> AudioStream:
+        row = stream_open(member, stream_id, language=language, label=label)
+        signal(member.meeting.pk, "taken", stream=str(stream_id), desk=self.name)
+        return row
+
+    async def feed(self, stream: LiveStream, first_sample: int, samples: np.ndarray) -> None:
+        """Take samples in; whatever they complete goes its way."""
+        stream.owes_ack = True
+        stream.note_arrival(first_sample + len(samples))
+        self._take(stream, stream.session.feed(first_sample, samples))
+        oldest = stream.oldest_open
+        if oldest is not None and stream.session.received_sample - oldest > MAX_UNSETTLED_S * SAMPLE_RATE_HZ:
+            if stream.socket is not None:
+                await stream.socket.close(CloseCode.TOO_FAST)
+            return
+        self._pump(stream)
+
+    def _take(self, stream: LiveStream, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, Utterance | Gap):
+                stream.waiting.append(event)
+            elif isinstance(event, Silence):
+                stream.silent_until = max(stream.silent_until, event.until_sample)
+
+    def _pump(self, stream: LiveStream) -> None:
+        """Send the next final, or write down the next gap, when nothing of this stream is on its way."""
+        if stream.in_flight or not stream.waiting:
+            return
+        item = stream.waiting[0]
+        if isinstance(item, Gap):
+            placeholder = Utterance(item.first_sample, item.last_sample, b"")
+            stream.waiting.popleft()
+            stream.in_flight = InFlight(placeholder, _request_for(stream, placeholder), sent_at=time.monotonic())
+            self._spawn(self._store_gap(stream, placeholder, "missing"))
+            return
+        stream.waiting.popleft()
+        stream.in_flight = InFlight(item, _request_for(stream, item))
+        self._spawn(self._send(stream, stream.in_flight))
+
+    async def _send(self, stream: LiveStream, in_flight: InFlight) -> None:
+        """Hand a final to the speech queue; an unreachable broker is tried again until it is there."""
+        while stream.in_flight is in_flight:
+            try:
+                await in_thread(_send_request, in_flight.request)
+                in_flight.sent_at = in_flight.looked_at = time.monotonic()
+                return
+            except Exception as error:
+                log.warning("speech queue unreachable: %s", type(error).__name__)
+                await asyncio.sleep(BROKER_RETRY_S)
+
+    async def _store_gap(self, stream: LiveStream, item: Utterance, reason: str) -> None:
+        while str(stream.id) in self.streams:
+            try:
+                await in_thread(
+                    gap_store,
+                    stream.id,
+                    first_sample=item.first_sample,
+                    last_sample=item.last_sample,
+                    reason=reason,
+                    started_at=stream.spoken_at(item.first_sample),
+                    ended_at=stream.spoken_at(item.last_sample),
+                )
+                await self.settled(str(stream.id), item.last_sample)
+                return
+            except Exception as error:
+                log.warning("gap not stored: %s", type(error).__name__)
+                await asyncio.sleep(BROKER_RETRY_S)
+
+    async def settled(self, stream_id: str, last_sample: int) -> None:
+        """`core` has the outcome of everything before `last_sample` of this stream."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.in_flight and stream.in_flight.item.last_sample <= last_sample:
+            stream.in_flight = None
+            stream.durable = max(stream.durable, last_sample)
+            await self._ack(stream)
+            self._pump(stream)
+        self._check_closed(stream)
+
+    async def close(self, stream: LiveStream) -> int:
+        """The client says the stream is over: finish what is in hand, wait for its outcome; the final position."""
+        self._take(stream, stream.session.finish())
+        stream.closing = stream.closing or asyncio.Event()
+        self._pump(stream)
+        self._check_closed(stream)
+        await stream.closing.wait()
+        end = stream.session.received_sample
+        await in_thread(stream_close, stream.id, end)
+        stream.durable = end
+        self.streams.pop(str(stream.id), None)
+        return end
+
+    def _check_closed(self, stream: LiveStream) -> None:
+        if stream.closing and stream.oldest_open is None:
+            stream.closing.set()
+
+    def detach(self, socket: LiveSocket) -> None:
+        """The socket is gone; its streams wait a while for it to come back."""
+        for stream in self.streams.values():
+            if stream.socket is socket:
+                stream.socket, stream.detached_at = None, time.monotonic()
+
+    async def taken_elsewhere(self, stream_id: str, desk: str) -> None:
+        """Another process has this stream now: it starts at the durable position, so what is in hand here is not lost."""
+        stream = self.streams.get(stream_id)
+        if stream is None or desk == self.name:
+            return
+        del self.streams[stream_id]
+        if stream.socket is not None:
+            await stream.socket.close(CloseCode.TAKEN_OVER)
+
+    async def quiet(self, meeting_id: int, timeout_s: float) -> None:
+        """Wait until nothing that was said in the meeting is still being heard, or for `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            busy = [s for s in self.streams.values() if s.meeting_id == meeting_id and not s.is_quiet]
+            if not busy:
+                return
+            await asyncio.sleep(FLUSH_EVERY_S / 2)
+
+    async def finish_meeting(self, meeting_id: int) -> None:
+        """The meeting ended: what was said until now is still written down."""
+        streams = [s for s in self.streams.values() if s.meeting_id == meeting_id]
+        for stream in streams:
+            self._spawn(self._finish(stream))
+
+    async def _finish(self, stream: LiveStream) -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self.close(stream), timeout=ANSWER_WITHIN_S * ATTEMPTS)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            try:
+                await self._flush()
+            except Exception as error:
+                log.warning("positions not stored: %s", type(error).__name__)
+                await asyncio.sleep(BROKER_RETRY_S)
+
+    async def _flush(self) -> None:
+        """Make silence durable and say so; look after finals without an outcome and after streams without a socket."""
+        now = time.monotonic()
+        moved: dict[uuid.UUID, int] = {}
+        for stream in self.streams.values():
+            oldest = stream.oldest_open
+            candidate = stream.silent_until if oldest is None else min(stream.silent_until, oldest)
+            if candidate > stream.durable:
+                moved[stream.id] = candidate
+        if moved:
+            await in_thread(streams_advance, moved)
+        for stream in list(self.streams.values()):
+            if stream.id in moved:
+                stream.durable = max(stream.durable, moved[stream.id])
+                await self._ack(stream)
+            elif stream.owes_ack and now - stream.acked_at >= ACK_EVERY_S:
+                await self._ack(stream)
+            if stream.detached_at is not None and now - stream.detached_at > KEEP_DETACHED_S and not stream.closing:
+                self._spawn(self._finish(stream))
+        await self._look_after_finals(now)
+
+    async def _look_after_finals(self, now: float) -> None:
+        """A signal may be lost, a host may die: the database knows, and what stays unanswered is asked again."""
+        overdue = [
+            s for s in self.streams.values()
+            if s.in_flight and s.in_flight.sent_at and now - s.in_flight.looked_at > LOOK_AT_DATABASE_AFTER_S
+        ]
+        if not overdue:
+            return
+        positions = await in_thread(_positions, [s.id for s in overdue])
+        for stream in overdue:
+            in_flight = stream.in_flight
+            if in_flight is None:
+                continue
+            in_flight.looked_at = now
+            if positions.get(stream.id, 0) >= in_flight.item.last_sample:
+                await self.settled(str(stream.id), in_flight.item.last_sample)
+            elif now - in_flight.sent_at > ANSWER_WITHIN_S:
+                if in_flight.request.attempt >= ATTEMPTS:
+                    in_flight.sent_at = 0.0
+                    self._spawn(self._store_gap(stream, in_flight.item, "not_heard"))
+                else:
+                    in_flight.request.attempt += 1
+                    self._spawn(self._send(stream, in_flight))
+
+    async def _ack(self, stream: LiveStream) -> None:
+        stream.acked_at, stream.owes_ack = time.monotonic(), False
+        if stream.socket is not None:
+            await stream.socket.send({"type": "audio.ack", "stream": str(stream.id), "next_sample": stream.durable})
+
+
+def _request_for(stream: LiveStream, item: Utterance) -> SpeechRequest:
+    return SpeechRequest(
+        id=str(uuid.uuid4()),
+        meeting=stream.meeting_id,
+        stream=str(stream.id),
+        first_sample=item.first_sample,
+        last_sample=item.last_sample,
+        settled_sample=item.last_sample,
+        pcm=item.pcm,
+        language=stream.language,
+        want_voice=stream.want_voice,
+        started_at=stream.spoken_at(item.first_sample),
+        ended_at=stream.spoken_at(item.last_sample),
+    )
+
+
+def _send_request(request: SpeechRequest) -> None:
+    current_app.send_task(TASK_TRANSCRIBE, args=[request.to_wire()], queue=QUEUE_SPEECH)
+
+
+def _positions(streams: list[uuid.UUID]) -> dict[uuid.UUID, int]:
+    return dict(AudioStream.objects.filter(pk__in=streams).values_list("pk", "next_sample"))

@@ -1,0 +1,95 @@
+"""The life of a sentence, from top to bottom: the tasks of the `core` queue.
+
+    browser --audio--> live/consumer.py --SpeechRequest--> [speech host] --SpeechResult--> heard()
+    heard() --> look() --> paint_next() --PaintRequest--> [paint host] --PaintResult--> painted() --> every browser
+
+Each task is an edge: unpack, call the room that knows, say what follows. Everything that must last is written here,
+on the web side, in one transaction per result; a result that arrives twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from celery import current_app, shared_task
+
+from generation import dispatch
+from generation.services import frame_failed, frame_painted, frame_progress
+from meetings.services import utterance_store
+from meetviz_site import clock, status  # noqa: F401  (clock listens to the worker's signals)
+from workers.messages import (
+    QUEUE_PAINT,
+    TASK_HEARD,
+    TASK_HEARTBEAT,
+    TASK_PAINT,
+    TASK_PAINT_PROGRESS,
+    TASK_PAINTED,
+    Heartbeat,
+    PaintProgress,
+    PaintRequest,
+    PaintResult,
+    SpeechResult,
+)
+
+log = logging.getLogger("meetviz.pipeline")
+
+TASK_LOOK = "pipeline.look"
+TASK_PAINT_NEXT = "pipeline.paint_next"
+
+
+@shared_task(name=TASK_HEARD)
+def heard(wire: dict) -> None:
+    """1. A speech host wrote down what was said: store it under the speaker's name, show it to everyone."""
+    result = SpeechResult.from_wire(wire)
+    utterance = utterance_store(result)
+    log.info(
+        "heard utterance=%s words=%d lag_ms=%d", result.id, len(utterance.text.split()) if utterance else 0,
+        (time.time() - result.ended_at) * 1000,
+    )
+    if utterance is not None:
+        look()
+
+
+@shared_task(name=TASK_LOOK)
+def look() -> None:
+    """2. Is it time for a picture somewhere? Asked after every utterance and twice a second by the clock."""
+    dispatch.wish_where_due()
+    for request in dispatch.expired_leases():
+        _send_to_painter(request)
+    paint_next()
+
+
+@shared_task(name=TASK_PAINT_NEXT)
+def paint_next() -> None:
+    """3. Give free painters the meetings whose turn it is; the prompt is written at this moment."""
+    while (request := dispatch.next_request(painters=status.painters_alive())) is not None:
+        _send_to_painter(request)
+
+
+def _send_to_painter(request: PaintRequest) -> None:
+    current_app.send_task(TASK_PAINT, args=[request.to_wire()], queue=QUEUE_PAINT)
+
+
+@shared_task(name=TASK_PAINT_PROGRESS)
+def paint_progress(wire: dict) -> None:
+    """4. The painter took a step."""
+    frame_progress(PaintProgress.from_wire(wire))
+
+
+@shared_task(name=TASK_PAINTED)
+def painted(wire: dict) -> None:
+    """5. A picture (or why there is none): store it, show it to everyone, and let the next meeting have its turn."""
+    result = PaintResult.from_wire(wire)
+    if result.error:
+        frame_failed(result.id, result.error)  # type: ignore[arg-type]
+    else:
+        frame = frame_painted(result)
+        log.info("painted frame=%s total_ms=%s", result.id, frame.timings_ms.get("total") if frame else None)
+    paint_next()
+
+
+@shared_task(name=TASK_HEARTBEAT)
+def heartbeat(wire: dict) -> None:
+    """A host is alive, with these engines."""
+    status.host_seen(Heartbeat.from_wire(wire))
