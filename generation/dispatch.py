@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from generation import director
 from generation.models import Frame, FrameSource
-from generation.prompting import Brief, Line, Style, compose
+from generation.prompting import Brief, Line, Style, compose, count_words
 from generation.services import frame_failed, frame_skipped, frame_wish
 from meetings.events import FrameQueued, FrameStarted
 from meetings.models import Meeting, Utterance
@@ -54,7 +54,7 @@ def situation_of(meeting: Meeting, now: float) -> director.Situation:
         now=now,
         last_painted_at=last.claimed_at.timestamp() if last and last.claimed_at else None,
         last_heard_at=texts[0][1].timestamp() if texts else None,
-        heard_since_painted=sum(len(text.split()) for text, _at in texts),
+        heard_since_painted=sum(count_words(text) for text, _at in texts),
         in_flight=any(state == Frame.State.PAINTING for state, _forced in states),
         requested=any(state == Frame.State.WAITING and forced for state, forced in states),
         topic_turned=_topic_turned(meeting, last),
@@ -196,24 +196,27 @@ def _compose(meeting: Meeting, utterances: Sequence[Utterance], last: Frame | No
         for u in utterances
     ]
     language = meeting.language if meeting.language != "auto" else (utterances[-1].language if utterances else "en")
-    previous = None
-    if last and last.scene:
-        previous = Scene.from_wire({**last.scene, "previous_layout": last.settings.get("layout", "")})
-    return compose(
+    brief = compose(
         lines,
         _styles(meeting, utterances),
         now=time.time(),
         window_s=meeting.context_minutes * 60.0,
         language=language,
-        previous=previous,
+        previous=Scene.from_wire(last.scene) if last and last.scene else None,
         number=meeting.frames.filter(state=Frame.State.READY).count(),
         hint=hint,
+        since=last.claimed_at.timestamp() if last and last.claimed_at else None,
     )
+    if brief and last:
+        brief.scene.previous_layout = last.settings.get("layout", "")
+    return brief
 
 
 def _styles(meeting: Meeting, utterances: Sequence[Utterance]) -> dict[str, Style]:
     """Each speaker's preset, or the room's over all."""
-    presets = {p.pk: p for p in StylePreset.objects.filter(speakers__in={u.speaker_id for u in utterances if u.speaker_id})}
+    presets = {
+        p.pk: p for p in StylePreset.objects.filter(speakers__in={u.speaker_id for u in utterances if u.speaker_id})
+    }
     styles = {}
     for speaker in {u.speaker_id: u.speaker for u in utterances if u.speaker}.values():
         preset = meeting.preset or presets.get(speaker.preset_id)
@@ -259,7 +262,9 @@ def place_in_line(frame: Frame) -> FrameQueued:
 
 def typical_picture_s() -> float:
     """Median time of the last pictures of this site, s."""
-    recent = Frame.objects.filter(state=Frame.State.READY).order_by("-ready_at").values_list("timings_ms", flat=True)[:9]
+    recent = (
+        Frame.objects.filter(state=Frame.State.READY).order_by("-ready_at").values_list("timings_ms", flat=True)[:9]
+    )
     times = sorted((t.get("painted", 0.0) + t.get("stored", 0.0)) / 1000 for t in recent)
     return round(times[len(times) // 2], 2) if times else TYPICAL_PICTURE_S
 

@@ -78,7 +78,10 @@ class Frame(models.Model):
                 fields=["meeting"], condition=models.Q(state="waiting"), name="one_waiting_per_meeting"
             ),
         ]
-        indexes = [models.Index(fields=["meeting", "state", "ready_at"]), models.Index(fields=["state", "requested_at"])]
+        indexes = [
+            models.Index(fields=["meeting", "state", "ready_at"]),
+            models.Index(fields=["state", "requested_at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_state_display()} {self.id}"

@@ -1,7 +1,7 @@
 """Who may do what: the one check behind every page, socket and media file.
 
-Invites are not stored. An invite is an HMAC over the meeting, its kind and the meeting's `invites_version`, so it can be
-shown again at any time and all of them are void once the version is raised. Browsers carry it in the fragment of an
+Invites are not stored. An invite is an HMAC over the meeting, its kind and the meeting's `invites_version`, so it can
+be shown again at any time and all of them are void once the version is raised. Browsers carry it in the fragment of an
 address (`#invite=…`), which no server log sees, and change it for a session.
 """
 
@@ -94,7 +94,9 @@ def participant_for_user(meeting: Meeting, user: Any) -> Participant | None:
         return None
     if meeting.owner_id == user.pk:
         participant, _created = Participant.objects.get_or_create(
-            meeting=meeting, user=user, defaults={"role": Role.OWNER, "name": user.get_full_name() or user.get_username()}
+            meeting=meeting,
+            user=user,
+            defaults={"role": Role.OWNER, "name": user.get_full_name() or user.get_username()},
         )
         return participant
     return Participant.objects.filter(meeting=meeting, user=user).first()

@@ -63,7 +63,9 @@ def _speaker_of_stream(stream: AudioStream) -> Speaker:
     if stream.speaker_id:
         return stream.speaker  # type: ignore[return-value]
     earlier = (
-        Speaker.objects.filter(utterances__stream__participant=stream.participant).order_by("-utterances__ended_at").first()
+        Speaker.objects.filter(utterances__stream__participant=stream.participant)
+        .order_by("-utterances__ended_at")
+        .first()
     )
     return earlier or _new_speaker(stream)
 

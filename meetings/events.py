@@ -40,6 +40,7 @@ class CaptionFinal(Event):
     speaker: dict | None
     text_en: str | None = None
     words: list | None = None
+    timings_ms: dict | None = None
 
 
 @dataclass(slots=True)

@@ -164,9 +164,7 @@ class Utterance(models.Model):
         Speaker, models.SET_NULL, null=True, blank=True, related_name="utterances", verbose_name=_("speaker")
     )
     speaker_confidence = models.FloatField(_("confidence in the speaker"), default=0.0)
-    speaker_state = models.CharField(
-        _("speaker is"), max_length=8, choices=SpeakerState, default=SpeakerState.GUEST
-    )
+    speaker_state = models.CharField(_("speaker is"), max_length=8, choices=SpeakerState, default=SpeakerState.GUEST)
     speaker_confirmed = models.BooleanField(_("confirmed by a person"), default=False)
     engine = models.JSONField(_("engine"), default=dict, blank=True)
     timings_ms = models.JSONField(_("timings, ms"), default=dict, blank=True)

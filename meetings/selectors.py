@@ -93,6 +93,7 @@ def caption_event(utterance: Utterance) -> CaptionFinal | CaptionGap:
         if speaker
         else None,
         words=utterance.words or None,
+        timings_ms=utterance.timings_ms or None,
     )
 
 

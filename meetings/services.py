@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-
 from django.utils.translation import gettext as _
 
 from meetings.access import Membership, clean_name
@@ -83,8 +82,8 @@ def settings_change(member: Membership, wishes: Mapping[str, Any]) -> None:
         if preset is not None and (
             isinstance(preset, bool)
             or not isinstance(preset, int)
-            or not StylePreset.objects.filter(pk=preset, owner__in=[member.meeting.owner_id]).exists()
-            and not StylePreset.objects.filter(pk=preset, owner=None).exists()
+            or (not StylePreset.objects.filter(pk=preset, owner__in=[member.meeting.owner_id]).exists()
+            and not StylePreset.objects.filter(pk=preset, owner=None).exists())
         ):
             raise Refused("bad_value", _("There is no such preset."))
         changes["preset_id"] = preset
@@ -251,7 +250,9 @@ def _words_store(stream: AudioStream, result: SpeechResult) -> Utterance | None:
     )
     if stream.speaker_id != who.speaker.pk:
         AudioStream.objects.filter(pk=stream.pk).update(speaker=who.speaker)
-    first_line = not Utterance.objects.filter(meeting=stream.meeting, speaker=who.speaker).exclude(pk=utterance.pk).exists()
+    first_line = (
+        not Utterance.objects.filter(meeting=stream.meeting, speaker=who.speaker).exclude(pk=utterance.pk).exists()
+    )
     if first_line:
         publish(stream.meeting_id, SpeakerUpdated(rev=raise_rev(stream.meeting_id), speaker=speaker_dict(who.speaker)))
     _announce(utterance)
@@ -307,9 +308,7 @@ def caption_assign(member: Membership, utterance_id: uuid.UUID, *, speaker_id: i
     utterance.speaker_state = Utterance.SpeakerState.KNOWN
     utterance.speaker_confirmed = True
     utterance.save(update_fields=["speaker", "speaker_confidence", "speaker_state", "speaker_confirmed"])
-    publish(
-        utterance.meeting_id, SpeakerUpdated(rev=raise_rev(utterance.meeting_id), speaker=speaker_dict(speaker))
-    )
+    publish(utterance.meeting_id, SpeakerUpdated(rev=raise_rev(utterance.meeting_id), speaker=speaker_dict(speaker)))
     _announce(utterance)
 
 

@@ -19,7 +19,6 @@ from django.urls import path, re_path  # noqa: E402
 from meetviz_site.live.codes import CloseCode  # noqa: E402
 from meetviz_site.live.consumer import live_socket  # noqa: E402
 
-
 if "daphne.server" in sys.modules:
     from meetviz_site.local import sockets as daphne_sockets
 

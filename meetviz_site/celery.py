@@ -8,7 +8,7 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meetviz_site.settings")
 
-from django.conf import settings  # noqa: E402  (needs the variable above)
+from django.conf import settings
 
 app = Celery("meetviz", include=["meetviz_site.pipeline", "workers.tasks"])
 # A callable: read when Celery first needs it, not while this package is being imported.

@@ -44,7 +44,9 @@ def heard(wire: dict) -> None:
     result = SpeechResult.from_wire(wire)
     utterance = utterance_store(result)
     log.info(
-        "heard utterance=%s words=%d lag_ms=%d", result.id, len(utterance.text.split()) if utterance else 0,
+        "heard utterance=%s words=%d lag_ms=%d",
+        result.id,
+        len(utterance.text.split()) if utterance else 0,
         (time.time() - result.ended_at) * 1000,
     )
     if utterance is not None:

@@ -72,5 +72,3 @@ def _notice(meeting: Meeting, queues: set[str], engines: dict[str, Any]) -> dict
             "message": f"The speech engine {speech.get('name')} does not understand {meeting.get_language_display()}.",
         }
     return None
-
-

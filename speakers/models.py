@@ -22,7 +22,9 @@ class StylePreset(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="presets", verbose_name=_("owner")
     )
-    palette = models.JSONField(_("palette"), default=list, blank=True, help_text=_("Inks as #rrggbb, the main one first."))
+    palette = models.JSONField(
+        _("palette"), default=list, blank=True, help_text=_("Inks as #rrggbb, the main one first.")
+    )
     style_words = models.CharField(_("style words"), max_length=300, blank=True)
     negative_words = models.CharField(_("never show"), max_length=300, blank=True)
     story = models.CharField(_("story preferences"), max_length=300, blank=True)
@@ -41,9 +43,7 @@ class StylePreset(models.Model):
 
     def save(self, *args: object, **kwargs: object) -> None:
         if self.pk and not self._state.adding:
-            self.version = (
-                StylePreset.objects.filter(pk=self.pk).values_list("version", flat=True).first() or 0
-            ) + 1
+            self.version = (StylePreset.objects.filter(pk=self.pk).values_list("version", flat=True).first() or 0) + 1
             fields = kwargs.get("update_fields")
             if fields is not None:
                 kwargs["update_fields"] = {*fields, "version"}  # type: ignore[misc]
@@ -87,7 +87,9 @@ class Voiceprint(models.Model):
     vector = VectorField(_("vector"))
     speech_s = models.FloatField(_("seconds of speech"))
     quality = models.FloatField(_("quality"), default=1.0)
-    source = models.CharField(_("source"), max_length=80, blank=True, help_text=_("The stream or enrolment it came from."))
+    source = models.CharField(
+        _("source"), max_length=80, blank=True, help_text=_("The stream or enrolment it came from.")
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 

@@ -20,7 +20,7 @@ VISIBILITY_TIMEOUT_S = 600
 def broker_settings(redis_url: str) -> dict:
     """Celery's settings for a Redis address, or for the in-process broker when it is empty."""
     settings: dict = {
-        "broker_url": redis_url or "memory://",
+        "broker_url": redis_url or "memory://localhost/",
         "task_default_queue": QUEUE_CORE,
         "task_queues": [Queue(QUEUE_CORE), Queue(QUEUE_SPEECH), Queue(QUEUE_PAINT)],
         "task_routes": {

@@ -28,9 +28,7 @@ def _begin(sender: Any, **kwargs: Any) -> None:
     stop = threading.Event()
     _stops.append(stop)
     for queue in [q.name for q in sender.task_consumer.queues]:
-        threading.Thread(
-            target=_beat, args=(sender.app, queue, stop), name=f"heartbeat-{queue}", daemon=True
-        ).start()
+        threading.Thread(target=_beat, args=(sender.app, queue, stop), name=f"heartbeat-{queue}", daemon=True).start()
 
 
 @worker_shutting_down.connect

@@ -123,7 +123,9 @@ def make_picture(request: PaintRequest, on_step=None) -> PaintResult:  # type: i
 
 def _thumbnail(image: Image.Image) -> Image.Image:
     height = max(1, round(image.height * THUMBNAIL_WIDTH_PX / image.width))
-    return image.resize((THUMBNAIL_WIDTH_PX, height), Image.Resampling.BOX if image.width > 640 else Image.Resampling.BICUBIC)
+    return image.resize(
+        (THUMBNAIL_WIDTH_PX, height), Image.Resampling.BOX if image.width > 640 else Image.Resampling.BICUBIC
+    )
 
 
 def _webp(image: Image.Image) -> bytes:

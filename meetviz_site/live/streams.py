@@ -232,7 +232,7 @@ class StreamDesk:
                 stream.socket, stream.detached_at = None, time.monotonic()
 
     async def taken_elsewhere(self, stream_id: str, desk: str) -> None:
-        """Another process has this stream now: it starts at the durable position, so what is in hand here is not lost."""
+        """Another process has this stream now and starts at the durable position: what is in hand here is not lost."""
         stream = self.streams.get(stream_id)
         if stream is None or desk == self.name:
             return
@@ -297,7 +297,8 @@ class StreamDesk:
     async def _look_after_finals(self, now: float) -> None:
         """A signal may be lost, a host may die: the database knows, and what stays unanswered is asked again."""
         overdue = [
-            s for s in self.streams.values()
+            s
+            for s in self.streams.values()
             if s.in_flight and s.in_flight.sent_at and now - s.in_flight.looked_at > LOOK_AT_DATABASE_AFTER_S
         ]
         if not overdue:

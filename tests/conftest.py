@@ -1,0 +1,26 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sites import Site, local_site
+
+
+@pytest.fixture(scope="session")
+def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One local server for all tests that look at MeetViz from outside; each makes meetings of its own."""
+    home = tmp_path_factory.mktemp("site")
+    for folder in [home, *home.parents][:3]:
+        folder.chmod(0o711)  # the embedded database may run as another user
+    with local_site(home) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def dialogue() -> Path:
+    """The dialogue that the project ships."""
+    return Path(__file__).resolve().parent.parent / "meetings" / "demo" / "dialogue.opus"
