@@ -1,0 +1,168 @@
+"""One stream's hearing: samples go in, utterances and judged silence come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from meetings.audio import SAMPLE_RATE_HZ
+from meetings.audio.endpointing import Decision, DecisionKind, Endpointer, EndpointingOptions
+from meetings.audio.frames import Samples
+from meetings.audio.timeline import Timeline
+from meetings.audio.vad import FRAME_SAMPLES, VadOptions, VoiceActivityDetector
+
+_BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2
+"""Longer input is taken in pieces, so that memory stays bounded whatever a caller feeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Someone speaks; `sample` is where the utterance will begin. An Utterance follows, or a Silence that covers it."""
+
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Something worth the recogniser was said."""
+
+    first_sample: int
+    last_sample: int
+    pcm: bytes = field(repr=False)
+    """Signed 16-bit little-endian mono at 16 kHz, `last_sample - first_sample` samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Everything before `until_sample` is in an utterance that came earlier, or silence that no utterance will need."""
+
+    until_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Samples that never came; what was in hand was closed before it."""
+
+    first_sample: int
+    last_sample: int
+
+
+Event = SpeechStarted | Utterance | Silence | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    vad: VadOptions = field(default_factory=VadOptions)
+    endpointing: EndpointingOptions = field(default_factory=EndpointingOptions)
+
+
+class StreamSession:
+    """Puts one stream's messages in order, judges them and closes utterances.
+
+    Not for several threads at once. Memory: at most the longest utterance (12 s, 384 kB) and one message. The events
+    of the same samples are the same however they are cut into messages; only Silence comes once per call.
+    """
+
+    def __init__(self, next_sample: int = 0, options: SessionOptions | None = None) -> None:
+        self._options = options or SessionOptions()
+        self._timeline = Timeline(next_sample)
+        self._silent_until = next_sample
+        self._level_dbfs = float("-inf")
+        self._begin(next_sample)
+
+    @property
+    def received_sample(self) -> int:
+        """One past the last sample that came: what a client should send next."""
+        return self._timeline.next_sample
+
+    @property
+    def in_hand(self) -> float:
+        """Seconds of sound in the utterance that is not closed yet, 0 while nobody speaks."""
+        first = self._endpointer.first
+        if first is None:
+            return 0.0
+        return (self.received_sample - self._sample_of(first)) / SAMPLE_RATE_HZ
+
+    @property
+    def level(self) -> float:
+        """How loud the newest frames were, in dBFS; −inf before the first."""
+        return self._level_dbfs
+
+    def feed(self, first_sample: int, samples: Samples) -> list[Event]:
+        """Take a message in. Raises VadModelMissing when the model is not installed."""
+        events: list[Event] = []
+        placed = self._timeline.place(first_sample, samples)
+        if placed.gap:
+            events += self._close_at(placed.gap[0])
+            events.append(Gap(*placed.gap))
+            self._silent_until = placed.gap[1]
+            self._begin(placed.gap[1])
+        for start in range(0, len(placed.samples), _BLOCK_SAMPLES):
+            self._kept += placed.samples[start : start + _BLOCK_SAMPLES].astype("<i2", copy=False).tobytes()
+            events += self._judge()
+        return events + self._silence(self._sample_of(self._endpointer.silent_until))
+
+    def finish(self) -> list[Event]:
+        """The stream ends here (or pauses for long): close what is in hand; all that came is accounted for."""
+        end = self.received_sample
+        events = self._close_at(end)
+        self._begin(end)
+        return events
+
+    def _begin(self, sample: int) -> None:
+        """Start afresh at a sample, after a gap or an end: nothing before it says anything about what follows."""
+        self._origin = sample
+        self._kept = bytearray()
+        self._kept_from = sample
+        self._detector = VoiceActivityDetector(self._options.vad)
+        self._endpointer = Endpointer(self._options.endpointing)
+
+    def _sample_of(self, frame: int) -> int:
+        return self._origin + frame * FRAME_SAMPLES
+
+    def _judge(self) -> list[Event]:
+        """Judge the whole frames that have come, then forget the sound that nothing needs any more."""
+        offset = self._sample_of(self._endpointer.frame) - self._kept_from
+        frames = (len(self._kept) // 2 - offset) // FRAME_SAMPLES
+        if frames < 1:
+            return []
+        new = np.frombuffer(bytes(self._kept[2 * offset : 2 * (offset + frames * FRAME_SAMPLES)]), dtype="<i2")
+        judged = self._detector.judge(new)
+        self._level_dbfs = float(judged.loudness_dbfs.max())
+        endpointer = self._endpointer
+        events: list[Event] = []
+        if endpointer.first is None and not judged.probabilities.any():
+            endpointer.skip(frames)
+        else:
+            for probability, loudness in zip(judged.probabilities.tolist(), judged.loudness_dbfs.tolist(), strict=True):
+                for decision in endpointer.push(probability, loudness):
+                    events += self._events_of(decision)
+        self._forget_before(self._sample_of(endpointer.silent_until))
+        return events
+
+    def _events_of(self, decision: Decision) -> list[Event]:
+        first, last = self._sample_of(decision.first), self._sample_of(decision.last)
+        if decision.kind is DecisionKind.STARTED:
+            return [SpeechStarted(first)]
+        if decision.kind is DecisionKind.DROPPED:
+            return []
+        begin, end = first - self._kept_from, last - self._kept_from
+        return [Utterance(first, last, bytes(self._kept[2 * begin : 2 * end]))]
+
+    def _close_at(self, end: int) -> list[Event]:
+        events: list[Event] = []
+        for decision in self._endpointer.finish():
+            events += self._events_of(decision)
+        return events + self._silence(end)
+
+    def _silence(self, until: int) -> list[Event]:
+        if until <= self._silent_until:
+            return []
+        self._silent_until = until
+        return [Silence(until)]
+
+    def _forget_before(self, sample: int) -> None:
+        if sample > self._kept_from:
+            del self._kept[: 2 * (sample - self._kept_from)]
+            self._kept_from = sample

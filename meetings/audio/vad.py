@@ -1,0 +1,183 @@
+"""Voice activity: how likely each 32 ms frame is speech, and how loud it is.
+
+The model is Silero VAD v6 as the `faster-whisper` wheel carries it, run by onnxruntime directly: importing
+`faster_whisper` would cost a second and its own class forgets the state between calls. One session serves the whole
+process (onnxruntime allows that from any thread); what a stream needs to go on is 1.3 kB of its own.
+
+Loudness is judged first, because most open microphones are silent most of the time. The gate looks at nothing but the
+loudness of the frames so far, so that cutting the same sound into other messages changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+FRAME_SAMPLES = 512
+"""What Silero VAD was trained on at 16 kHz: 32 ms."""
+CONTEXT_SAMPLES = 64
+"""Silero VAD sees the end of the frame before, too."""
+
+Floats = npt.NDArray[np.float32]
+
+_STATE_SHAPE = (1, 1, 128)
+_MODEL_FILE = "silero_vad_v6.onnx"
+_QUIETEST_DBFS = -120.0
+
+
+class VadModelMissing(RuntimeError):
+    """The VAD's model file is not where the installed packages should have it."""
+
+
+@functools.lru_cache(maxsize=1)
+def _session():  # type: ignore[no-untyped-def]  # onnxruntime has no types
+    """The process's only session of the model, one thread. Raises VadModelMissing."""
+    import onnxruntime
+
+    spec = importlib.util.find_spec("faster_whisper")
+    path = Path(spec.origin).parent / "assets" / _MODEL_FILE if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise VadModelMissing(f"{_MODEL_FILE} comes with the faster-whisper package: install the pinned requirements")
+    options = onnxruntime.SessionOptions()
+    # More threads only add hand-over costs to a call of 0.1 ms.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def warm_up() -> None:
+    """Load the model now instead of at the first loud frame. Raises VadModelMissing."""
+    _session()
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """When a frame is worth asking the model about."""
+
+    floor_dbfs: float = -60.0
+    """Below this nothing is speech."""
+    above_noise_db: float = 4.0
+    """How far a frame must rise above the room's noise: the quietest moment of the last 2 to 4 seconds."""
+    noise_smoothing: float = 0.25
+    """Share of the newest frame in the loudness whose minimum is the noise: noise flickers from frame to frame."""
+    noise_block_frames: int = 64
+    """The noise is the minimum over this block and the one before: 64 frames are 2 s."""
+    hangover_frames: int = 16
+    """How many frames after the last loud one the model still judges, so that it sees words fade: 16 are 0.5 s."""
+    target_dbfs: float = -19.0
+    """Loudness at which the model judges best: it misses both whispers into a weak microphone and clipped shouting."""
+    max_gain_db: float = 18.0
+    release_db: float = 0.1
+    """How fast the expected loudness of speech falls while nobody speaks, per frame: 0.1 is 3 dB a second."""
+    speech_above_noise_db: float = 20.0
+    """Speech is expected at least this far above the noise, so that a quiet room's noise is not blown up."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What was found out about some frames, both float32 of shape (frames,)."""
+
+    probabilities: Floats
+    """Of speech, 0–1; 0 for frames that the model was not asked about."""
+    loudness_dbfs: Floats
+    """RMS without the constant part, 0 = a full-scale square wave."""
+
+
+class LoudnessGate:
+    """Decides from loudness alone which frames the model has to see, and with what gain."""
+
+    def __init__(self, options: VadOptions) -> None:
+        self._options = options
+        self._frames_in_block = 0
+        self._block_minimum = np.inf
+        # Nothing is known about the room yet: until one block has passed only the absolute floor counts.
+        self._last_block_minimum = -np.inf
+        self._smooth_dbfs = 0.0
+        self._hangover = 0
+        self._speech_dbfs = options.target_dbfs
+
+    def admit(self, loudness_dbfs: float) -> float | None:
+        """Take the next frame in. Gain in dB when it, or one shortly before, is louder than the room; else None."""
+        options = self._options
+        self._smooth_dbfs += options.noise_smoothing * (loudness_dbfs - self._smooth_dbfs)
+        self._block_minimum = min(self._block_minimum, self._smooth_dbfs)
+        noise_dbfs = min(self._block_minimum, self._last_block_minimum)
+        self._frames_in_block += 1
+        if self._frames_in_block == options.noise_block_frames:
+            self._last_block_minimum, self._block_minimum, self._frames_in_block = self._block_minimum, np.inf, 0
+        self._speech_dbfs = max(
+            loudness_dbfs, self._speech_dbfs - options.release_db, noise_dbfs + options.speech_above_noise_db
+        )
+        if loudness_dbfs >= max(options.floor_dbfs, noise_dbfs + options.above_noise_db):
+            self._hangover = options.hangover_frames
+        elif self._hangover:
+            self._hangover -= 1
+        if not self._hangover:
+            return None
+        return min(options.max_gain_db, max(-options.max_gain_db, options.target_dbfs - self._speech_dbfs))
+
+
+class VoiceActivityDetector:
+    """Judges one stream's frames in order and keeps what the next ones need."""
+
+    def __init__(self, options: VadOptions | None = None) -> None:
+        self._gate = LoudnessGate(options or VadOptions())
+        self._h = self._c = np.zeros(_STATE_SHAPE, dtype=np.float32)
+        self._tail = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+        self._offset: float | None = None
+
+    def judge(self, samples: npt.NDArray[np.int16]) -> Judged:
+        """Judge whole frames: `samples` of shape (frames × 512,). Raises VadModelMissing."""
+        frames = samples.astype(np.float32).reshape(-1, FRAME_SAMPLES)
+        frames *= 1 / 32768
+        means = frames.mean(axis=1)
+        power = np.einsum("ij,ij->i", frames, frames) / FRAME_SAMPLES - means * means
+        loudness = 10 * np.log10(np.maximum(power, 10 ** (_QUIETEST_DBFS / 10)))
+        gains = [self._gate.admit(level) for level in loudness.tolist()]
+        probabilities = np.zeros(len(frames), dtype=np.float32)
+        offsets = self._offsets(means)
+        frames -= offsets[:, None]
+        previous = np.concatenate((self._tail[None], frames[:-1, -CONTEXT_SAMPLES:]))
+        for first, last in _runs([gain is not None for gain in gains]):
+            if first > 0:
+                self._forget()
+            batch = np.concatenate((previous[first:last], frames[first:last]), axis=1)
+            batch *= 10 ** (np.array(gains[first:last], dtype=np.float32)[:, None] / 20)
+            np.clip(batch, -1, 1, out=batch)
+            probabilities[first:last] = self._ask(batch)
+        if gains[-1] is None:
+            self._forget()
+        self._tail = frames[-1, -CONTEXT_SAMPLES:].copy()
+        return Judged(probabilities, loudness)
+
+    def _ask(self, batch: Floats) -> Floats:
+        # The file's first dimension is time: one call takes any number of a stream's frames and returns the state.
+        probabilities: Floats
+        probabilities, self._h, self._c = _session().run(None, {"input": batch, "h": self._h, "c": self._c})
+        return probabilities
+
+    def _forget(self) -> None:
+        """After a stretch the model did not see, what it remembers is no longer what came before."""
+        self._h = self._c = np.zeros(_STATE_SHAPE, dtype=np.float32)
+
+    def _offsets(self, means: Floats) -> Floats:
+        """The microphone's constant part per frame, tracked slowly so that low voices are left alone."""
+        offsets = np.empty_like(means)
+        offset = self._offset
+        for index, mean in enumerate(means.tolist()):
+            offset = mean if offset is None else offset + 0.05 * (mean - offset)
+            offsets[index] = offset
+        self._offset = offset
+        return offsets
+
+
+def _runs(flags: list[bool]) -> list[tuple[int, int]]:
+    """Half-open ranges in which `flags` are set."""
+    edges = np.flatnonzero(np.diff([False, *flags, False]))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
