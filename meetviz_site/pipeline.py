@@ -13,11 +13,13 @@ import logging
 import time
 
 from celery import current_app, shared_task
+from django.db import InterfaceError, OperationalError
 
 from generation import dispatch
 from generation.services import frame_failed, frame_painted, frame_progress
 from meetings.services import utterance_store
 from meetviz_site import clock, status  # noqa: F401  (clock listens to the worker's signals)
+from workers.faults import watch_tasks
 from workers.messages import (
     QUEUE_PAINT,
     TASK_HEARD,
@@ -33,12 +35,22 @@ from workers.messages import (
 )
 
 log = logging.getLogger("meetviz.pipeline")
+watch_tasks()
+
+# A database that is away for a moment costs time, not words: the result is kept and tried again.
+RETRY = {
+    "autoretry_for": (OperationalError, InterfaceError),
+    "retry_backoff": 1,
+    "retry_backoff_max": 10,
+    "retry_jitter": False,
+    "max_retries": 30,
+}
 
 TASK_LOOK = "pipeline.look"
 TASK_PAINT_NEXT = "pipeline.paint_next"
 
 
-@shared_task(name=TASK_HEARD)
+@shared_task(name=TASK_HEARD, **RETRY)
 def heard(wire: dict) -> None:
     """1. A speech host wrote down what was said: store it under the speaker's name, show it to everyone."""
     result = SpeechResult.from_wire(wire)
@@ -79,7 +91,7 @@ def paint_progress(wire: dict) -> None:
     frame_progress(PaintProgress.from_wire(wire))
 
 
-@shared_task(name=TASK_PAINTED)
+@shared_task(name=TASK_PAINTED, **RETRY)
 def painted(wire: dict) -> None:
     """5. A picture (or why there is none): store it, show it to everyone, and let the next meeting have its turn."""
     result = PaintResult.from_wire(wire)

@@ -5,11 +5,10 @@ A model host needs `REDIS_URL` and nothing else: no Django, no database.
 
 from __future__ import annotations
 
-import os
-
 from celery import Celery
 from kombu import Queue
 
+from workers.environment import setting
 from workers.messages import QUEUE_CORE, QUEUE_PAINT, QUEUE_SPEECH
 
 # Above the longest task (a cold model load and a large picture on a slow CPU), the same everywhere: a task that
@@ -55,4 +54,4 @@ def broker_settings(redis_url: str) -> dict:
 
 
 app = Celery("meetviz", include=["workers.tasks"])
-app.conf.update(broker_settings(os.environ.get("REDIS_URL", "")))
+app.conf.update(broker_settings(setting("REDIS_URL")))

@@ -15,6 +15,7 @@ from typing import Any
 from celery.signals import worker_ready, worker_shutting_down
 
 from workers import registry
+from workers.faults import described
 from workers.messages import QUEUE_CORE, TASK_HEARTBEAT, Heartbeat
 
 log = logging.getLogger("meetviz.workers")
@@ -43,7 +44,7 @@ def _beat(app: Any, queue: str, stop: threading.Event) -> None:
         try:
             engine.load()
         except Exception as error:
-            log.warning("engine %s did not load: %s", engine.name, error)
+            log.warning("engine %s did not load: %s", engine.name, described(error))
     while not stop.is_set():
         _say(app, queue)
         stop.wait(BEAT_S)

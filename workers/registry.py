@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
 from workers.engines.base import Engine, EngineError, Painter, SpeechEngine, VoiceEngine
+from workers.environment import setting
 from workers.messages import QUEUE_PAINT, QUEUE_SPEECH
 
 _lock = threading.Lock()
@@ -65,7 +65,7 @@ def _make_voice() -> VoiceEngine:
 
 
 def _make_painter() -> Painter:
-    kind = os.environ.get("MEETVIZ_PAINTER") or "poster"
+    kind = setting("MEETVIZ_PAINTER", "poster")
     if kind == "poster":
         from workers.engines.paint.poster import PosterPainter
 
@@ -73,7 +73,7 @@ def _make_painter() -> Painter:
     if kind == "diffusers":
         from workers.engines.paint.diffusers_painter import DiffusersPainter
 
-        model = os.environ.get("MEETVIZ_PAINT_MODEL", "")
+        model = setting("MEETVIZ_PAINT_MODEL")
         if not model:
             raise EngineError("model_missing", "MEETVIZ_PAINTER=diffusers needs MEETVIZ_PAINT_MODEL, a model's folder")
         return DiffusersPainter(Path(model))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from workers import heartbeat, registry  # noqa: F401  (heartbeat listens to the worker's signals)
 from workers.engines.base import EngineError
+from workers.faults import described, watch_tasks
 from workers.messages import (
     QUEUE_CORE,
     TASK_HEARD,
@@ -31,6 +32,7 @@ from workers.messages import (
 )
 
 log = logging.getLogger("meetviz.workers")
+watch_tasks()
 
 THUMBNAIL_WIDTH_PX = 320
 WEBP_QUALITY = 84
@@ -78,7 +80,7 @@ def hear(request: SpeechRequest) -> SpeechResult:
         log.warning("speech engine: %s", error.code)
         result.error = "" if result.transcript else error.code
     except Exception as error:
-        log.exception("speech engine failed: %s", type(error).__name__)
+        log.error("speech engine failed: %s", described(error))
         result.error = "" if result.transcript else "engine_failed"
     result.decoded_at = time.time()
     return result
@@ -115,7 +117,7 @@ def make_picture(request: PaintRequest, on_step=None) -> PaintResult:  # type: i
         log.warning("painter: %s", error.code)
         result.error = error.code
     except Exception as error:
-        log.exception("painter failed: %s", type(error).__name__)
+        log.error("painter failed: %s", described(error))
         result.error = "engine_failed"
     result.painted_at = time.time()
     return result

@@ -34,6 +34,7 @@ from meetviz_site.live.snapshot import snapshot, welcome
 from meetviz_site.live.streams import LiveStream
 from meetviz_site.live.threads import in_thread
 from meetviz_site.pipeline import TASK_PAINT_NEXT
+from workers.faults import described
 from workers.messages import QUEUE_CORE
 
 log = logging.getLogger("meetviz.live")
@@ -195,7 +196,7 @@ class LiveSocket:
         except _Closed:
             raise
         except Exception as error:
-            log.exception("message %s failed: %s", message["type"][:40], type(error).__name__)
+            log.error("message %s failed: %s", message["type"][:40], described(error))
             await self._error("server_error", _("That did not work. Nothing was changed; please try again."), 2.0)
 
     async def _stream_open(self, message: dict[str, Any]) -> None:

@@ -123,7 +123,8 @@ class StreamDesk:
             stream = self.streams[str(stream_id)] = LiveStream(row, member, socket)
         else:
             holder = stream.socket
-            stream.socket, stream.detached_at = socket, None
+            # A close whose answer was lost with the connection will be asked for again.
+            stream.socket, stream.detached_at, stream.closing = socket, None, None
             if holder is not None and holder is not socket:
                 await holder.lose_stream(stream)
         return stream
