@@ -153,6 +153,9 @@ def failure_message(code: str) -> str:
         "out_of_memory": _("The painter ran out of memory. The last picture stays; a smaller size will help."),
         "model_missing": _("The painter's model is not on its host. The last picture stays."),
         "black_picture": _("The painter gave an empty picture twice. The last picture stays."),
+        "engine_missing": _("The painter's software is not installed on its host. The last picture stays."),
+        "bad_setting": _("The painter's host is set up wrongly; its log says how. The last picture stays."),
+        "blocked_picture": _("The picture was held back by the safety checker. The last picture stays."),
         "painter_lost": _("No painter answered in time. The last picture stays; press Paint now to try again."),
         "meeting_ended": _("The meeting has ended."),
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from celery.signals import worker_ready, worker_shutting_down
 
+from generation.prompting import warm_up
 from workers.messages import QUEUE_CORE
 
 log = logging.getLogger("meetviz.pipeline")
@@ -25,6 +26,8 @@ def _begin(sender: Any, **kwargs: Any) -> None:
         return
     stop = threading.Event()
     _stops.append(stop)
+    # The lexicon and the lemmas take some tenths of a second once; better now than in the first picture.
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     threading.Thread(target=_tick, args=(sender.app, stop), name="clock", daemon=True).start()
 
 

@@ -35,11 +35,12 @@ class WireError(ValueError):
 class Wire:
     """Mixin: a dataclass to and from the plain values that a broker carries. Unknown fields are ignored."""
 
-    def to_wire(self) -> dict:
-        return dataclasses.asdict(self)  # type: ignore[call-overload]
+    def to_wire(self) -> dict[str, typing.Any]:
+        values: dict[str, typing.Any] = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return values
 
     @classmethod
-    def from_wire(cls, values: dict) -> typing.Self:
+    def from_wire(cls, values: dict[str, typing.Any]) -> typing.Self:
         """Rebuild from `to_wire`'s dict, nested dataclasses included.
 
         Raises WireError when a required field is missing.
@@ -266,7 +267,7 @@ class Heartbeat(Wire):
 
     queue: str
     host: str
-    engines: dict[str, dict]
+    engines: dict[str, dict[str, typing.Any]]
     """`EngineFacts.to_wire()` by role: `speech`, `voice`, `paint`."""
     at: float
     version: str = ""
