@@ -1,8 +1,8 @@
 """What is asked of model hosts and what comes back.
 
 Plain dataclasses that survive a trip through the broker (`to_wire` gives only dicts, lists, strings, numbers and
-bytes). They are the only thing the Django apps may import from `workers`: a web host needs no engine, a model host needs no
-database. Times are Unix seconds (float) unless a name says `_ms`; positions in audio are sample counts at 16 kHz.
+bytes). They are the only thing the Django apps may import from `workers`: a web host needs no engine, a model host
+needs no database. Times are Unix seconds (float) unless a name says `_ms`; positions in audio are sample counts at 16 kHz.
 """
 
 from __future__ import annotations

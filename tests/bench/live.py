@@ -1,6 +1,7 @@
 """Latencies of the whole way, through the real socket of a one-command server: the shipped dialogue in real time.
 
-End of speech is the end of a line in the dialogue's script; a caption counts for the line that it ends with. "On the page" here is at the client: the browser adds its own painting of a line of text.
+End of speech is the end of a line in the dialogue's script; a caption counts for the line that it ends with. "On the
+page" here is at the client: the browser adds its own painting of a line of text.
 """
 
 from __future__ import annotations
