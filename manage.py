@@ -9,7 +9,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meetviz_site.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from meetviz_site.local.secrets import SecretError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except SecretError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
