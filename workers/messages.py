@@ -1,8 +1,8 @@
 """What is asked of model hosts and what comes back.
 
-Plain dataclasses that survive a trip through the broker (`to_wire` gives only dicts, lists, strings, numbers and
-bytes). They are the only thing the Django apps may import from `workers`: a web host needs no engine, a model host
-needs no database. Times are Unix seconds (float) unless a name says `_ms`; positions in audio are sample counts at 16 kHz.
+Plain dataclasses that survive a trip through the broker: `to_wire` gives only dicts, lists, strings, numbers and bytes.
+They are the only thing the Django apps may import from `workers`: a web host needs no engine, a model host needs no
+database. Times are Unix seconds (float) unless a name says `_ms`; positions in audio are sample counts at 16 kHz.
 """
 
 from __future__ import annotations
@@ -107,6 +107,9 @@ class SpeechRequest(Wire):
     """When the last sample was spoken: the start of every latency trace."""
     settled_sample: int = 0
     """Everything up to here is settled once this utterance is (its end, plus silence already judged)."""
+    guess: bool = False
+    """Nobody spoke for a moment: decode it, keep the outcome for the final that probably follows, tell nobody."""
+    asked_at: float = 0.0
     attempt: int = 1
 
 

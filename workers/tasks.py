@@ -13,7 +13,7 @@ import numpy as np
 from celery import current_app, shared_task
 from PIL import Image
 
-from workers import heartbeat, registry  # noqa: F401  (heartbeat listens to the worker's signals)
+from workers import guesses, heartbeat, registry  # noqa: F401  (heartbeat listens to the worker's signals)
 from workers.engines.base import EngineError
 from workers.faults import described, watch_tasks
 from workers.messages import (
@@ -44,9 +44,12 @@ def _tell_core(task: str, message: Wire) -> None:
 
 @shared_task(name=TASK_TRANSCRIBE, acks_late=True, reject_on_worker_lost=True)
 def transcribe(wire: dict) -> None:
-    """Words and voice of one utterance. Whatever happens, `core` gets an outcome."""
+    """Words and voice of one utterance. Whatever happens, `core` gets an outcome; a guess is kept for its final."""
     request = SpeechRequest.from_wire(wire)
-    _tell_core(TASK_HEARD, hear(request))
+    if request.guess:
+        guesses.keep(request, hear(request))
+    else:
+        _tell_core(TASK_HEARD, guesses.take(request) or hear(request))
 
 
 def hear(request: SpeechRequest) -> SpeechResult:
@@ -63,9 +66,9 @@ def hear(request: SpeechRequest) -> SpeechResult:
         ended_at=request.ended_at,
         received_at=received,
     )
-    samples = np.frombuffer(request.pcm, dtype="<i2").astype(np.float32) / 32768.0
-    speech = registry.speech_engine()
     try:
+        samples = np.frombuffer(request.pcm, dtype="<i2").astype(np.float32) / 32768.0
+        speech = registry.speech_engine()
         start = time.perf_counter()
         result.transcript = speech.transcribe(samples, request.language)
         result.timings_ms["decode"] = round((time.perf_counter() - start) * 1000, 1)

@@ -29,7 +29,9 @@ class EndpointingOptions:
     pre_roll_ms: int = 384
     """Sound kept from before the first voiced frame: weak first consonants are there."""
     post_roll_ms: int = 224
-    """Sound kept after the last voiced frame; less than `end_silence_ms`."""
+    """Sound kept after the last voiced frame; less than `guess_silence_ms`."""
+    guess_silence_ms: int = 256
+    """Silence after which the utterance is probably over: it can be decoded on a guess, it will end just here."""
     min_voiced_ms: int = 224
     """Less voice than this is not worth the recogniser: it becomes silence."""
     soft_limit_ms: int = 8_000
@@ -44,6 +46,8 @@ class DecisionKind(Enum):
     """Someone speaks for certain; `first` is where the utterance begins, `last` is not known yet and equals it."""
     UTTERANCE = "utterance"
     """Frames `first`…`last` (half-open) are worth the recogniser."""
+    PAUSED = "paused"
+    """Frames `first`…`last` will be the utterance if nobody goes on within `end_silence_ms`."""
     DROPPED = "dropped"
     """What began at `first` was too short to be speech; it counts as silence."""
 
@@ -73,6 +77,7 @@ class Endpointer:
         self._start = frames_of(o.start_ms)
         self._blip = frames_of(o.blip_ms)
         self._end = frames_of(o.end_silence_ms)
+        self._guess = frames_of(o.guess_silence_ms)
         self._pre_roll = frames_of(o.pre_roll_ms)
         self._post_roll = frames_of(o.post_roll_ms)
         self._min_voiced = frames_of(o.min_voiced_ms)
@@ -134,6 +139,8 @@ class Endpointer:
             decisions.append(self._close(self._frame))
         elif length >= self._hard:
             decisions += self._cut()
+        elif silence == self._guess and self._voiced >= self._min_voiced:
+            decisions.append(Decision(DecisionKind.PAUSED, self._first, self._last_voiced + 1 + self._post_roll))
         return decisions
 
     def skip(self, frames: int) -> None:

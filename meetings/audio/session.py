@@ -34,6 +34,15 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Someone stopped speaking a moment ago. If nobody goes on, an Utterance of exactly these samples follows."""
+
+    first_sample: int
+    last_sample: int
+    pcm: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """Everything before `until_sample` is in an utterance that came earlier, or silence that no utterance will need."""
 
@@ -48,7 +57,7 @@ class Gap:
     last_sample: int
 
 
-Event = SpeechStarted | Utterance | Silence | Gap
+Event = SpeechStarted | Pause | Utterance | Silence | Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +150,26 @@ class StreamSession:
         self._forget_before(self._sample_of(endpointer.silent_until))
         return events
 
-    def _events_of(self, decision: Decision) -> list[Event]:
+    def _events_of(self, decision: Decision, end: int | None = None) -> list[Event]:
         first, last = self._sample_of(decision.first), self._sample_of(decision.last)
+        if end is not None and decision.last == self._endpointer.frame:
+            # Someone was cut off: the last samples make no whole frame, but are part of it.
+            last = end
         if decision.kind is DecisionKind.STARTED:
             return [SpeechStarted(first)]
         if decision.kind is DecisionKind.DROPPED:
             return []
-        begin, end = first - self._kept_from, last - self._kept_from
-        return [Utterance(first, last, bytes(self._kept[2 * begin : 2 * end]))]
+        begin = 2 * (first - self._kept_from)
+        pcm = bytes(self._kept[begin : begin + 2 * (last - first)])
+        if decision.kind is DecisionKind.PAUSED:
+            return [Pause(first, last, pcm)]
+        self._silent_until = last
+        return [Utterance(first, last, pcm)]
 
     def _close_at(self, end: int) -> list[Event]:
         events: list[Event] = []
         for decision in self._endpointer.finish():
-            events += self._events_of(decision)
+            events += self._events_of(decision, end)
         return events + self._silence(end)
 
     def _silence(self, until: int) -> list[Event]:

@@ -21,7 +21,7 @@ import numpy as np
 from celery import current_app
 
 from meetings.access import Membership
-from meetings.audio.session import Gap, Silence, StreamSession, Utterance
+from meetings.audio.session import Gap, Pause, Silence, StreamSession, Utterance
 from meetings.models import AudioStream
 from meetings.publish import signal
 from meetings.services import gap_store, stream_close, stream_open, streams_advance
@@ -43,7 +43,10 @@ ANSWER_WITHIN_S = 60.0
 ATTEMPTS = 2
 LOOK_AT_DATABASE_AFTER_S = 2.0
 BROKER_RETRY_S = 1.0
+GUESS_EXPIRES_S = 0.5
 MAX_UNSETTLED_S = 600.0
+# Nothing is said to have been spoken earlier than this, however far a client jumps.
+OLDEST_SPOKEN_S = 86_400.0
 # A clock that is off by more than this was paused (a muted microphone), not late.
 CLOCK_SLACK_S = 5.0
 
@@ -85,12 +88,21 @@ class LiveStream:
         return self.waiting[0].first_sample if self.waiting else None
 
     @property
+    def unheard_samples(self) -> int:
+        """How much sound waits for the recogniser; gaps weigh nothing."""
+        waiting = [item for item in self.waiting if isinstance(item, Utterance)]
+        if self.in_flight:
+            waiting.append(self.in_flight.item)
+        return sum(len(item.pcm) // 2 for item in waiting)
+
+    @property
     def is_quiet(self) -> bool:
         return self.oldest_open is None and self.session.in_hand == 0
 
     def spoken_at(self, sample: int) -> float:
         """The Unix time at which a sample was spoken, as far as arrival tells."""
-        return min((self._anchor or time.time()) + sample / SAMPLE_RATE_HZ, time.time())
+        now = time.time()
+        return max(now - OLDEST_SPOKEN_S, min((self._anchor or now) + sample / SAMPLE_RATE_HZ, now))
 
     def note_arrival(self, last_sample: int) -> None:
         """Learn where sample 0 lies on the clock; learn it anew after a pause."""
@@ -124,7 +136,10 @@ class StreamDesk:
         else:
             holder = stream.socket
             # A close whose answer was lost with the connection will be asked for again.
-            stream.socket, stream.detached_at, stream.closing = socket, None, None
+            closing, stream.closing = stream.closing, None
+            if closing:
+                closing.set()
+            stream.socket, stream.detached_at = socket, None
             if holder is not None and holder is not socket:
                 await holder.lose_stream(stream)
         return stream
@@ -139,12 +154,9 @@ class StreamDesk:
         stream.owes_ack = True
         stream.note_arrival(first_sample + len(samples))
         self._take(stream, stream.session.feed(first_sample, samples))
-        oldest = stream.oldest_open
-        if oldest is not None and stream.session.received_sample - oldest > MAX_UNSETTLED_S * SAMPLE_RATE_HZ:
-            if stream.socket is not None:
-                await stream.socket.close(CloseCode.TOO_FAST)
-            return
         self._pump(stream)
+        if stream.unheard_samples > MAX_UNSETTLED_S * SAMPLE_RATE_HZ and stream.socket is not None:
+            await stream.socket.close(CloseCode.TOO_FAST)
 
     def _take(self, stream: LiveStream, events: list[Any]) -> None:
         for event in events:
@@ -152,6 +164,10 @@ class StreamDesk:
                 stream.waiting.append(event)
             elif isinstance(event, Silence):
                 stream.silent_until = max(stream.silent_until, event.until_sample)
+            elif isinstance(event, Pause) and not any(s.in_flight or s.waiting for s in self.streams.values()):
+                # Finals come first: only an idle recogniser is worth a guess.
+                probable = Utterance(event.first_sample, event.last_sample, event.pcm)
+                self._spawn(self._guess(_request_for(stream, probable)))
 
     def _pump(self, stream: LiveStream) -> None:
         """Send the next final, or write down the next gap, when nothing of this stream is on its way."""
@@ -178,6 +194,12 @@ class StreamDesk:
             except Exception as error:
                 log.warning("speech queue unreachable: %s", type(error).__name__)
                 await asyncio.sleep(BROKER_RETRY_S)
+
+    async def _guess(self, request: SpeechRequest) -> None:
+        """Let the recogniser begin a quarter of a second before the utterance is over for certain."""
+        request.guess = True
+        with contextlib.suppress(Exception):  # a guess may be lost
+            await in_thread(_send_request, request, expires=GUESS_EXPIRES_S)
 
     async def _store_gap(self, stream: LiveStream, item: Utterance, reason: str) -> None:
         while str(stream.id) in self.streams:
@@ -209,15 +231,19 @@ class StreamDesk:
             self._pump(stream)
         self._check_closed(stream)
 
-    async def close(self, stream: LiveStream) -> int:
-        """The client says the stream is over: finish what is in hand, wait for its outcome; the final position."""
+    async def close(self, stream: LiveStream) -> int | None:
+        """The client says the stream is over: finish what is in hand, wait for its outcome; the final position, or
+        None when the stream was opened again meanwhile."""
         self._take(stream, stream.session.finish())
-        stream.closing = stream.closing or asyncio.Event()
+        closing = stream.closing = stream.closing or asyncio.Event()
         self._pump(stream)
         self._check_closed(stream)
-        await stream.closing.wait()
+        await closing.wait()
         end = stream.session.received_sample
-        await in_thread(stream_close, stream.id, end)
+        if stream.closing is closing:
+            await in_thread(stream_close, stream.id, end)
+        if stream.closing is not closing:
+            return None
         stream.durable = end
         self.streams.pop(str(stream.id), None)
         return end
@@ -342,8 +368,9 @@ def _request_for(stream: LiveStream, item: Utterance) -> SpeechRequest:
     )
 
 
-def _send_request(request: SpeechRequest) -> None:
-    current_app.send_task(TASK_TRANSCRIBE, args=[request.to_wire()], queue=QUEUE_SPEECH)
+def _send_request(request: SpeechRequest, expires: float | None = None) -> None:
+    request.asked_at = time.time()
+    current_app.send_task(TASK_TRANSCRIBE, args=[request.to_wire()], queue=QUEUE_SPEECH, expires=expires)
 
 
 def _positions(streams: list[uuid.UUID]) -> dict[uuid.UUID, int]:

@@ -66,7 +66,8 @@ class Engine(ABC):
     @abstractmethod
     def _load(self) -> None: ...
 
-    def _unload(self) -> None: ...
+    def _unload(self) -> None:  # noqa: B027  (an engine without anything to give back needs none)
+        """Give back what `_load` took."""
 
 
 class SpeechEngine(Engine):

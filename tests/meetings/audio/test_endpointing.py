@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,12 +46,26 @@ def test_it_ends_half_a_second_after_the_last_voice() -> None:
     endpointer = Endpointer(OPTIONS)
     for _ in range(40):
         endpointer.push(SPEECH, -30)
-    needed = 0
-    while not (decisions := endpointer.push(SILENCE, -60)):
-        needed += 1
-        assert needed < 100
-    assert decisions[0].kind is DecisionKind.UTTERANCE
-    assert needed + 1 == frames_of(OPTIONS.end_silence_ms)
+    decisions = [endpointer.push(SILENCE, -60) for _ in range(100)]
+    ended = [index for index, made in enumerate(decisions) if any(d.kind is DecisionKind.UTTERANCE for d in made)]
+    assert ended == [frames_of(OPTIONS.end_silence_ms) - 1]
+
+
+def test_a_quarter_of_a_second_of_silence_is_worth_a_guess_at_the_very_same_frames() -> None:
+    endpointer = Endpointer(OPTIONS)
+    decisions = [endpointer.push(p, -30) for p in [SPEECH] * 40 + [SILENCE] * 40]
+    (paused,) = [(index, d) for index, made in enumerate(decisions) for d in made if d.kind is DecisionKind.PAUSED]
+    assert paused[0] == 40 + frames_of(OPTIONS.guess_silence_ms) - 1
+    (ended,) = utterances([d for made in decisions for d in made])
+    assert (paused[1].first, paused[1].last) == ended
+
+
+def test_whoever_goes_on_after_a_pause_makes_the_guess_void() -> None:
+    pause = frames_of(OPTIONS.guess_silence_ms) + 2
+    decisions = run([SPEECH] * 20 + [SILENCE] * pause + [SPEECH] * 20)
+    (paused,) = [d for d in decisions if d.kind is DecisionKind.PAUSED]
+    (ended,) = utterances(decisions)
+    assert paused.last < ended[1]
 
 
 def test_speech_is_announced_once_it_is_certain() -> None:
@@ -147,7 +163,7 @@ def test_utterances_never_overlap_and_have_bounded_length(stretches: list[tuple[
     decisions += endpointer.finish()
     assert endpointer.silent_until == endpointer.frame
     found_utterances = utterances(decisions)
-    for (_, end), (begin, _) in zip(found_utterances, found_utterances[1:], strict=False):
+    for (_, end), (begin, _) in pairwise(found_utterances):
         assert end <= begin
     for begin, end in found_utterances:
         assert frames_of(OPTIONS.min_voiced_ms) <= end - begin <= frames_of(OPTIONS.hard_limit_ms)

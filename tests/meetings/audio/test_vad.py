@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_loudness_is_the_rms_without_the_constant_part() -> None:
     # A quarter of full scale is −12.04 dB, a sine's RMS another 3.01 dB below its peak.
     loudness = VoiceActivityDetector().judge(wave).loudness_dbfs
     assert loudness[0] == pytest.approx(-15.05, abs=0.05)
-    assert VoiceActivityDetector().judge(silence(0.032)).loudness_dbfs[0] == -120
+    assert VoiceActivityDetector().judge(silence(0.032)).loudness_dbfs[0] == pytest.approx(-120)
 
 
 def test_steady_noise_stops_costing_anything() -> None:
@@ -110,14 +111,12 @@ def test_quiet_speech_is_amplified_and_shouting_attenuated() -> None:
     loud, quiet = LoudnessGate(options), LoudnessGate(options)
     assert loud.admit(-6) == pytest.approx(options.target_dbfs + 6)
     gains = [quiet.admit(-45) or 0 for _ in range(600)]
-    assert gains[0] == 0
-    assert gains[50] > 0
+    assert gains[0] < 0.2
+    assert gains[60] > 5
     assert max(gains) <= options.max_gain_db
 
 
 def test_the_model_is_run_without_importing_faster_whisper() -> None:
-    import subprocess
-
     script = (
         "import sys, numpy as np; from meetings.audio.vad import *; "
         "VoiceActivityDetector().judge(np.full(512, 9000, np.int16) * np.tile([1, -1], 256).astype(np.int16)); "
