@@ -1,0 +1,187 @@
+"""The words of the room's scripts: `{% room_texts %}` renders them, translated, as one JSON block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.html import json_script
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy, pgettext_lazy
+
+register = template.Library()
+
+# A number for each plural category of the two languages: Intl.PluralRules chooses the category in the browser.
+_SAMPLES = {"one": 1, "few": 2, "many": 5, "other": 2}
+
+TEXTS = {
+    # Door
+    "door_consent": _("To send sound, tick “Write down and paint what I say”. Or choose “Only watch”."),
+    "door_no_microphone": _("There is no microphone yet: try it first, or choose another source."),
+    "door_no_file": _("Choose an audio file first."),
+    "door_bad_file": _("This browser cannot read that file. WAV, MP3, FLAC, OGG and M4A usually work."),
+    "microphone_denied": _("The microphone is blocked."),
+    "microphone_denied_help": _(
+        "Press the icon left of the address, allow the microphone and try again. If it is allowed there, the system"
+        " blocks it: look under privacy in the system's settings. You can come in and watch meanwhile."
+    ),
+    "microphone_missing": _("No microphone was found."),
+    "microphone_missing_help": _("Plug one in and try again, send an audio file, or only watch."),
+    "microphone_busy": _("The microphone is in use by another program."),
+    "microphone_busy_help": _("Close the program that holds it, or choose another device, and try again."),
+    "microphone_broken": _("The microphone does not start."),
+    "microphone_broken_help": _("Try again or choose another device. You can come in and watch meanwhile."),
+    "microphone_number": _("Microphone {n}"),
+    "microphone": _("Microphone"),
+    # Top line
+    "listening_on": _("Listening"),
+    "listening_off": _("Microphone off"),
+    "listening_watch": _("Watching"),
+    "listening_paused": _("Painting paused"),
+    "listening_gone": _("Connecting"),
+    "picture_ago": _("picture {time} ago"),
+    "next_in": _("next in about {time}"),
+    "next_steps": _("painting {step} of {steps}"),
+    "next_painting": _("painting now"),
+    "next_waiting": _("about to paint"),
+    "next_paused": _("painting is paused"),
+    "next_manual": _("next at a press of Paint now"),
+    "next_suggest": _("suggests, you press Paint now"),
+    "next_words": _("waiting for new words"),
+    "seconds_short": _("{n} s"),
+    "minutes_short": _("{n} min"),
+    "hours_short": _("{n} h"),
+    "lost": _("Connection lost, coming back by itself"),
+    "lost_buffered": _("Connection lost, {n} s of speech kept here. It is sent as soon as the connection is back."),
+    "back_again": _("Connected again"),
+    "lost_audio": _("The connection was away too long: the oldest {n} s of speech could not be kept."),
+    "lagging": _("Captions are about {n} s late: the recogniser has much to do. Nothing is lost."),
+    "demo_lead": _(
+        "This room works with built-in engines that need no download. They show how it goes, not how well it can."
+    ),
+    "demo_todo": _("The owner can load better models; the README says how."),
+    "engine_speech": _("Speech"),
+    "engine_voice": _("Voices"),
+    "engine_paint": _("Pictures"),
+    "demo_speech": _("understands English roughly; expect wrong words"),
+    "demo_voice": _("tells voices apart after a few sentences"),
+    "demo_paint": _("lays out posters of what was named"),
+    # Stage
+    "empty_start": _("Say something"),
+    "empty_start_hint": _("The first picture comes about 10 s after the first words."),
+    "empty_hearing": _("Listening to you"),
+    "empty_hearing_hint": _("The words appear below; the first picture follows."),
+    "empty_heard": _("Heard"),
+    "empty_heard_hint": _("The first picture is on its way."),
+    "empty_manual": _("Heard"),
+    "empty_manual_hint": _("Press Paint now and it becomes the first picture."),
+    "empty_painting": _("Painting the first picture"),
+    "empty_painting_hint": _("It takes a few seconds."),
+    "empty_paused": _("Painting is paused"),
+    "empty_paused_hint": _("Words are still written down. Go on with the button beside the tempo."),
+    "empty_no_speech": _("Nobody is listening yet"),
+    "empty_no_speech_hint": _(
+        "The speech engine has not answered. What you say is kept and written down when it is there."
+    ),
+    "new_picture": _("New picture: {alt}"),
+    "picture_plain": _("A picture of the conversation"),
+    "picture_failed": _("The picture could not be loaded; the last one stays."),
+    "picture_at": _("{time}: {alt}"),
+    "held_picture": _("Held: picture of {time}"),
+    "why": _("Why this:"),
+    "quoted": _("“{text}”"),
+    "d_painted": _("Painted"),
+    "d_prompt": _("Prompt"),
+    "d_engine": _("Painter"),
+    "d_seed": _("Seed"),
+    "d_total": _("From word to picture"),
+    "d_paint": _("Painting alone"),
+    "tile_painting": _("painting"),
+    "tile_steps": _("{step} / {steps}"),
+    "tile_waiting": _("waiting"),
+    "tile_about": _("about {time}"),
+    "tile_paused": _("paused"),
+    # Captions and people
+    "captions_empty": _("What is said appears here."),
+    "gap": _("{n} s could not be heard"),
+    "someone": _("Someone"),
+    "unsure_name": _("{name}?"),
+    "rename": _("{name}: who is it really?"),
+    "is_it": _("Is this {name}?"),
+    "yes": _("Yes"),
+    "no": _("No"),
+    "talk_time": _("Talk time"),
+    "voices_empty": _("Voices appear here once somebody speaks."),
+    "words_empty": _("Nothing has been said yet."),
+    "guest": _("Guest"),
+    "you_suffix": _(" (you)"),
+    # Bottom bar
+    "mic_on_label": _("Microphone on"),
+    "mic_off_label": _("Microphone off"),
+    "mic_join_label": _("Speak with your microphone"),
+    "source_none": _("Only watching"),
+    "source_watch": _("Watching"),
+    "listen": _("Listen"),
+    "every": _("every {n} s"),
+    "pause_label": _("Pause painting"),
+    "resume_label": _("Go on painting"),
+    "not_connected": _("Not connected right now. Try again in a moment."),
+    "invite_failed": _("The invites could not be loaded. Try again in a moment."),
+    "no_full_screen": _("This browser does not allow full screen."),
+    "file_ended": _("The file has been sent to its end."),
+    "microphone_ended": _("The microphone was unplugged or taken away. Choose another one."),
+    "microphone_again": _("The microphone did not come back by itself after the reload."),
+    "touch_needed": _("The browser waits for a click before it listens."),
+    "taken_over": _("Your sound now comes from another window; this one only shows."),
+    "speak_here": _("Speak here"),
+    "close": pgettext_lazy("a message", "Close"),
+    # Ends
+    "closed_out": _("You are no longer in this meeting"),
+    "closed_out_text": _("Your invite has become void or your session has ended. Ask the owner for a new invite."),
+    "closed_gone": _("This meeting does not exist any more"),
+    "closed_gone_text": _("It was deleted. Your other meetings are on the start page."),
+    "closed_ended": _("The meeting has ended"),
+    "closed_ended_text": _("Everything that was said and painted is in its gallery."),
+    # Codes of the live socket
+    "reason_nothing_to_paint": _("Nothing was said yet that could be painted. Say something, or type what to paint."),
+    "reason_out_of_memory": _("The painter ran out of memory. The last picture stays; a smaller size will help."),
+    "reason_model_missing": _("The painter's model is not on its host. The last picture stays."),
+    "reason_black_picture": _("The painter gave an empty picture twice. The last picture stays."),
+    "reason_painter_lost": _("No painter answered in time. The last picture stays; press Paint now to try again."),
+    "reason_engine_failed": _("The painter failed. The last picture stays; press Paint now to try again."),
+    "error_not_allowed": _("You may watch this meeting, not do that. Ask its owner."),
+    "error_stream_taken": _("This sound already comes from somebody else. Reload the page and try again."),
+    "error_unknown_speaker": _("That speaker is no longer there."),
+    "error_unknown_utterance": _("That line is no longer there."),
+    "error_unknown": _("That did not work. Try again in a moment."),
+    "notice_no_speech_host": _(
+        "Nobody writes down right now: the speech engine does not answer. What you say is kept."
+    ),
+    "notice_no_paint_host": _("Nobody paints right now: the painter does not answer. The words are written down."),
+    "notice_language_unsupported": _(
+        "The speech engine at work does not understand the language of this meeting: expect wrong words or none."
+    ),
+}
+
+PLURALS = {
+    "people": ngettext_lazy("{n} person", "{n} people"),
+    "tile_ahead": ngettext_lazy("{n} ahead", "{n} ahead"),
+}
+
+
+class _Readable(DjangoJSONEncoder):
+    """Cyrillic as it is: escaped, each letter would weigh six bytes instead of two."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False})
+
+
+@register.simple_tag
+def room_texts() -> SafeString:
+    block = {
+        "texts": {key: str(text) for key, text in TEXTS.items()},
+        "plurals": {key: {case: str(forms % n) for case, n in _SAMPLES.items()} for key, forms in PLURALS.items()},
+    }
+    return json_script(block, "room-text", encoder=_Readable)

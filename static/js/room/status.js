@@ -1,0 +1,91 @@
+/** The top line: does it listen, who is here, how old is the picture, when comes the next, and what is not as it should be. */
+
+import { byId, make, setText } from "./dom.js";
+import { duration, stopwatch, t } from "./i18n.js";
+import { seconds } from "./state.js";
+
+const LATE_S = 8;
+const JUST_S = 30;
+
+export class StatusLine {
+  /** @param {{listening: () => string, heldS: () => number}} options listening: on, off, watch */
+  constructor(store, options) {
+    this.store = store;
+    this.options = options;
+    store.on("meeting people status connection painting frames captions", () => this.draw());
+    setInterval(() => this.draw(), 1000);
+  }
+
+  draw() {
+    this.#listening();
+    setText(byId("clock"), stopwatch(this.store.now() - seconds(this.store.meeting.created_at)));
+    this.#pictures();
+    this.#demo();
+    this.#banner();
+  }
+
+  #listening() {
+    const gone = this.store.connection.phase !== "live";
+    const state = gone ? "gone" : this.options.listening();
+    byId("listening").dataset.state = state;
+    setText(byId("listening-word"), t(`listening_${state}`));
+  }
+
+  #pictures() {
+    const { store } = this;
+    const last = store.latestFrame();
+    setText(byId("picture-ago"), last ? t("picture_ago", { time: duration(store.now() - store.paintedAt(last)) }) : "");
+    setText(byId("picture-next"), this.#next(last));
+  }
+
+  #next(last) {
+    const { painting, meeting, status } = this.store;
+    if (this.store.connection.phase !== "live") return "";
+    if (painting?.state === "painting") return painting.steps ? t("next_steps", painting) : t("next_painting");
+    if (painting) return t("next_waiting");
+    if (meeting.paused) return t("next_paused");
+    if (meeting.mode === "manual") return t("next_manual");
+    if (meeting.mode === "suggest") return t("next_suggest");
+    const since = last ? this.store.paintedAt(last) : 0;
+    const fresh = this.store.interims.size || this.store.captions.some((caption) => caption.text && seconds(caption.ended_at) > since);
+    if (!fresh) return t("next_words");
+    // The server's own plan, unless it is older than the last picture.
+    const planned = typeof status.next_in_s === "number" && status.at > since;
+    const due = planned ? status.next_in_s + status.at - this.store.now() : since + (meeting.interval ?? 12) - this.store.now();
+    return t("next_in", { time: duration(Math.max(1, due)) });
+  }
+
+  /** How late the last caption was says nothing any more once nobody speaks. */
+  #justHeard() {
+    const last = this.store.captions.at(-1);
+    return last && this.store.now() - seconds(last.ended_at) < JUST_S + this.store.status.lag_s;
+  }
+
+  #demo() {
+    const engines = Object.entries(this.store.status.engines ?? {}).filter(([, engine]) => engine?.demo);
+    byId("demo-pill").hidden = !engines.length;
+    const key = engines.map(([role, engine]) => `${role}:${engine.name}`).join();
+    const box = byId("demo-text");
+    if (box.dataset.key === key) return;
+    box.dataset.key = key;
+    box.replaceChildren(
+      make("p", {}, t("demo_lead")),
+      make("dl", { class: "facts" }, ...engines.flatMap(([role, engine]) => [make("dt", {}, t(`engine_${role}`)), make("dd", {}, `${engine.name} — ${t(`demo_${role}`)}`)])),
+      make("p", { class: "hint" }, t("demo_todo")),
+    );
+  }
+
+  #banner() {
+    const { connection, status } = this.store;
+    const banner = byId("banner");
+    let text = "";
+    if (connection.phase === "reconnecting") {
+      const held = this.options.heldS();
+      text = held > 0.5 ? t("lost_buffered", { n: Math.round(held) }) : t("lost");
+    } else if (status.notice) {
+      text = t(`notice_${status.notice.code}`) === `notice_${status.notice.code}` ? status.notice.message : t(`notice_${status.notice.code}`);
+    } else if (status.lag_s > LATE_S && this.#justHeard()) text = t("lagging", { n: Math.round(status.lag_s) });
+    banner.hidden = !text;
+    setText(banner.lastElementChild, text ?? "");
+  }
+}
