@@ -1,30 +1,25 @@
-"""The pages around a meeting: start page, room, door, gallery, invites. Each asks `access` what it may show."""
+"""The pages around a meeting: owner link, room, TV, door, invites. Each asks `access` what it may show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
 import segno
-from django.apps import apps
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.core.paginator import Paginator
-from django.db.models import F, Max, Min, Prefetch, Q, QuerySet
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from meetings.access import (
-    SESSION_KEY,
     AccessDenied,
     Membership,
     TokenKind,
@@ -33,24 +28,12 @@ from meetings.access import (
     owner_link_use,
     token_for,
 )
-from meetings.forms import JoinForm, MeetingForm
-from meetings.models import Meeting, Utterance
-from meetings.selectors import meeting_dict, utterances_of
-from meetings.services import meeting_create, meeting_end
+from meetings.forms import JoinForm
+from meetings.models import Meeting
+from meetings.selectors import meeting_dict
+from meetings.services import meeting_end
 
-MEETINGS_PER_PAGE = 24
-FRAMES_PER_PAGE = 40
-THUMBNAILS_PER_CARD = 4
 INTERVALS_S = (10, 12, 15, 20)
-STAGES = {
-    "heard": gettext_lazy("words heard after"),
-    "waited": gettext_lazy("waited"),
-    "prompted": gettext_lazy("prompt written"),
-    "painted": gettext_lazy("painted in"),
-    "stored": gettext_lazy("stored"),
-    "shown": gettext_lazy("shown after"),
-    "total": gettext_lazy("from word to picture"),
-}
 
 View = Callable[..., HttpResponse]
 
@@ -77,59 +60,13 @@ def member_required(view: View) -> View:
 
 
 @never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-def home(request: HttpRequest) -> HttpResponse:
-    if request.method == "POST" and request.user.is_authenticated:
-        form = MeetingForm(request.POST)
-        if form.is_valid():
-            return redirect(meeting_create(owner=request.user, **form.cleaned_data))
-    else:
-        form = MeetingForm()
-    page = Paginator(_meetings_of(request), MEETINGS_PER_PAGE).get_page(request.GET.get("page"))
-    _add_voices(list(page.object_list))
-    return render(request, "meetings/home.html", {"form": form, "page": page, "meetings": page.object_list})
-
-
-def _meetings_of(request: HttpRequest) -> QuerySet[Meeting]:
-    """What this person owns or has joined, by account or by the invites that this browser has used."""
-    places = request.session.get(SESSION_KEY) or {}
-    joined = Q(pk__in=[])
-    for meeting, place in places.items():
-        joined |= Q(pk=meeting, invites_version=place["version"], participants=place["participant"])
-    if request.user.is_authenticated:
-        joined |= Q(owner=request.user) | Q(participants__user=request.user)
-    # By name, not by import: the rooms depend one way, and pictures know meetings.
-    frames = apps.get_model("generation", "Frame").objects.filter(state="ready", hidden=False)
-    latest = Prefetch("frames", frames.order_by("-ready_at")[:THUMBNAILS_PER_CARD], to_attr="latest_frames")
-    found = Meeting.objects.filter(pk__in=Meeting.objects.filter(joined).values("pk"))
-    return (
-        found.annotate(first_word=Min("utterances__started_at"), last_word=Max("utterances__ended_at"))
-        .prefetch_related(latest)
-        .order_by("-created_at")
-    )
-
-
-def _add_voices(meetings: list[Meeting]) -> None:
-    """Put the speakers' names and colours and the length in minutes on each meeting of a page, with one query."""
-    lines = Utterance.objects.filter(meeting__in=meetings).exclude(speaker=None).order_by()
-    voices: dict[int, list[dict[str, str]]] = {}
-    for meeting, name, colour in lines.values_list("meeting", "speaker__name", "speaker__colour").distinct():
-        voices.setdefault(meeting, []).append({"name": name, "colour": colour})
-    for meeting in meetings:
-        meeting.voices = voices.get(meeting.pk, [])  # type: ignore[attr-defined]
-        first, last = meeting.first_word, meeting.last_word  # type: ignore[attr-defined]
-        seconds = (last - first).total_seconds() if first else 0
-        meeting.minutes = max(1, round(seconds / 60)) if seconds else 0  # type: ignore[attr-defined]
-
-
-@never_cache
 @require_safe
 def owner_login(request: HttpRequest, token: str) -> HttpResponse:
     user = owner_link_use(token)
     if user is None:
         return render(request, "meetings/owner_link.html", status=403)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    return redirect("meetings:home")
+    return redirect("generation:home")
 
 
 @require_safe
@@ -137,7 +74,7 @@ def owner_login(request: HttpRequest, token: str) -> HttpResponse:
 def room(request: HttpRequest, member: Membership) -> HttpResponse:
     meeting = member.meeting
     if meeting.ended_at:
-        return redirect("meetings:gallery", meeting.slug)
+        return redirect("generation:gallery", meeting.slug)
     context = {
         "meeting": meeting,
         "intervals": INTERVALS_S,
@@ -187,7 +124,7 @@ def join(request: HttpRequest, slug: str) -> HttpResponse:
         form.add_error("invite", _("This invite is not valid, or not valid any more. Ask for a new one."))
         return door(request, slug, "room", form)
     to = form.cleaned_data["to"] or "room"
-    return redirect("meetings:gallery" if to == "gallery" else f"meetings:{to}", slug)
+    return redirect("generation:gallery" if to == "gallery" else f"meetings:{to}", slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -226,53 +163,4 @@ def end(request: HttpRequest, member: Membership) -> HttpResponse:
     if not member.can["end"]:
         return door(request, member.meeting.slug, "room")
     meeting_end(member.meeting)
-    return redirect("meetings:gallery", member.meeting.slug)
-
-
-@dataclass(slots=True)
-class Moment:
-    """One picture of the timeline with the words that were said before it; the last one may have only words."""
-
-    frame: Any = None
-    lines: list[Utterance] = field(default_factory=list)
-    quotes: list[Utterance] = field(default_factory=list)
-    alt: str = ""
-
-    @property
-    def timings(self) -> list[tuple[Any, float]]:
-        """What each stage took, ms, in the order in which it happened."""
-        return [(name, self.frame.timings_ms[key]) for key, name in STAGES.items() if key in self.frame.timings_ms]
-
-
-@require_safe
-@member_required
-def gallery(request: HttpRequest, member: Membership) -> HttpResponse:
-    meeting = member.meeting
-    frames = meeting.frames.filter(state="ready", hidden=False).order_by("ready_at")  # type: ignore[attr-defined]
-    page = Paginator(frames.prefetch_related("sources__utterance__speaker"), FRAMES_PER_PAGE).get_page(
-        request.GET.get("page")
-    )
-    context = {"meeting": meeting, "page": page, "moments": _moments(meeting, frames, page)}
-    return render(request, "meetings/gallery.html", context)
-
-
-def _moments(meeting: Meeting, all_frames: QuerySet[Any], page: Any) -> list[Moment]:
-    """The pictures of a page in order, each with what was said since the one before."""
-    frames = list(page.object_list)
-    lines = utterances_of(meeting).filter(kind=Utterance.Kind.WORDS).order_by("ended_at")
-    if frames:
-        previous = all_frames.filter(ready_at__lt=frames[0].ready_at).last()
-        if previous:
-            lines = lines.filter(ended_at__gt=previous.ready_at)
-        if page.has_next():
-            lines = lines.filter(ended_at__lte=frames[-1].ready_at)
-    waiting = list(lines)
-    language = (get_language() or "en")[:2]
-    moments = []
-    for frame in frames:
-        said = [line for line in waiting if line.ended_at <= frame.ready_at]
-        waiting = waiting[len(said) :]
-        quotes = [source.utterance for source in frame.sources.all() if source.utterance]
-        alt = frame.alt.get(language) or frame.alt.get("en", "")
-        moments.append(Moment(frame, said or quotes, quotes, alt))
-    return [*moments, Moment(lines=waiting)] if waiting else moments
+    return redirect("generation:gallery", member.meeting.slug)

@@ -11,6 +11,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+# Its pytest plugin would import it only when all is over; there, CPython 3.11 was seen to fail parsing it with
+# "AST constructor recursion depth mismatch".
+import hypothesis  # noqa: F401
+
 _home = Path(tempfile.mkdtemp(prefix="meetviz-test-"))
 # The embedded server runs as an ordinary user when the tests run as root: it must be able to enter.
 _home.chmod(0o711)

@@ -7,6 +7,7 @@ server does.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,7 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 from meetings.access import TokenKind, owner_create, token_for
+from meetings.audio import SAMPLE_RATE_HZ
 from meetings.models import Meeting
 from meetings.services import meeting_create
 from meetviz_site.live.audio_file import read_audio
@@ -24,6 +26,7 @@ from meetviz_site.live.client import Consent, LiveClient, LiveError, socket_url
 
 logger = logging.getLogger("meetviz.demo")
 
+SCRIPT = Path(__file__).resolve().parents[2] / "meetings" / "demo" / "dialogue.json"
 DIALOGUE = Path(__file__).resolve().parents[2] / "meetings" / "demo" / "dialogue.opus"
 TITLE = "A garden by the river · Сад у реки"
 """In both languages: everybody who looks at the demo should know what it is, whatever their page speaks."""
@@ -85,13 +88,31 @@ async def _speak(client: LiveClient, pcm: bytes, speed: float, loop: bool) -> No
     try:
         while True:
             stream = await client.open_stream(language="en", label="demo")
+            naming = asyncio.create_task(_name_guests(client, stream.id))
             await stream.play(pcm, speed=speed)
             await stream.close()
+            naming.cancel()
+            await asyncio.wait([naming])
             if not loop:
                 return
             await asyncio.sleep(BETWEEN_PLAYS_S)
     finally:
         await client.aclose()
+
+
+async def _name_guests(client: LiveClient, stream: str) -> None:
+    """Say who the guests are, as somebody in the room would: each by the line of the script that they just spoke."""
+    lines = json.loads(SCRIPT.read_text())["lines"]
+    named: set[str] = set()
+    async for event in client.events():
+        speaker = event.get("speaker") or {}
+        if event.type != "caption.final" or event.get("stream") != stream or speaker.get("state") != "guest":
+            continue
+        middle_s = (event["first_sample"] + event["last_sample"]) / 2 / SAMPLE_RATE_HZ
+        name = next((line["speaker"] for line in lines if line["start_s"] <= middle_s <= line["end_s"]), "")
+        if name and name not in named:
+            named.add(name)
+            await client.send("caption.assign", utterance=event["id"], new_name=name)
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None], stop: threading.Event) -> None:
