@@ -135,5 +135,6 @@ def _match(event: Event, script: list[dict], begin: float) -> Heard | None:
     if abs(line["end_s"] - end_s) > 1.0:
         return None
     latency = (event.received_at - (begin + line["end_s"])) * 1000
-    engines = sum((event.get("timings_ms") or {}).values())
+    timings = event.get("timings_ms") or {}
+    engines = timings.get("decode", 0.0) + timings.get("voice", 0.0)
     return Heard(latency, latency - engines - ENDPOINT_SILENCE_MS)
