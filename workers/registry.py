@@ -59,9 +59,11 @@ def _make_speech() -> SpeechEngine:
 
 
 def _make_voice() -> VoiceEngine:
+    from workers.engines.child import hosted
     from workers.engines.voice.resemblyzer import ResemblyzerEngine
 
-    return ResemblyzerEngine()
+    # One BLAS thread, which only a process of its own can have: on busy cores more of them spin against each other.
+    return hosted(ResemblyzerEngine)
 
 
 def _make_painter() -> Painter:

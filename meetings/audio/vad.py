@@ -143,28 +143,21 @@ class VoiceActivityDetector:
         probabilities = np.zeros(len(frames), dtype=np.float32)
         offsets = self._offsets(means)
         frames -= offsets[:, None]
-        previous = np.concatenate((self._tail[None], frames[:-1, -CONTEXT_SAMPLES:]))
+        before = np.concatenate((self._tail[None], frames[:-1, -CONTEXT_SAMPLES:]))
         for first, last in _runs([gain is not None for gain in gains]):
-            if first > 0:
-                self._forget()
-            batch = np.concatenate((previous[first:last], frames[first:last]), axis=1)
+            batch = np.concatenate((before[first:last], frames[first:last]), axis=1)
             batch *= 10 ** (np.array(gains[first:last], dtype=np.float32)[:, None] / 20)
             np.clip(batch, -1, 1, out=batch)
             probabilities[first:last] = self._ask(batch)
-        if gains[-1] is None:
-            self._forget()
         self._tail = frames[-1, -CONTEXT_SAMPLES:].copy()
         return Judged(probabilities, loudness)
 
     def _ask(self, batch: Floats) -> Floats:
         # The file's first dimension is time: one call takes any number of a stream's frames and returns the state.
+        # That is kept over frames the model does not see: from a cold start it doubts first words and believes noise.
         probabilities: Floats
         probabilities, self._h, self._c = _session().run(None, {"input": batch, "h": self._h, "c": self._c})
         return probabilities
-
-    def _forget(self) -> None:
-        """After a stretch the model did not see, what it remembers is no longer what came before."""
-        self._h = self._c = np.zeros(_STATE_SHAPE, dtype=np.float32)
 
     def _offsets(self, means: Floats) -> Floats:
         """The microphone's constant part per frame, tracked slowly so that low voices are left alone."""

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_voices_are_nearer_to_themselves_than_to_others(engine: ResemblyzerEngin
 def test_loudness_and_silence_around_hardly_matter(engine: ResemblyzerEngine) -> None:
     samples = as_floats(spoken(1))
     reference = vector(engine, samples)
-    assert vector(engine, samples * np.float32(0.05)) @ reference > 0.97
+    assert vector(engine, samples * np.float32(0.05)) @ reference > 0.99
     surrounded = np.concatenate([as_floats(silence(2)), samples, as_floats(silence(3))])
     assert vector(engine, surrounded) @ reference > 0.97
 
@@ -117,12 +118,15 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
         read_weights(bad)
 
 
-def test_partials_cover_the_speech() -> None:
+def test_partials_cover_the_speech_evenly() -> None:
     assert partial_slices(8000) == [slice(0, 160)]
-    assert [part.start for part in partial_slices(5 * RATE_HZ)] == [0, 77, 154, 231, 308, 385]
-    for samples in range(6400, 200_000, 1777):
+    for samples in range(25_600, 200_000, 1777):
         parts = partial_slices(samples)
-        assert parts[-1].stop * 160 >= samples - 160 * 120
+        assert parts[0].start == 0
+        assert parts[-1].stop == samples // 160 + 1
+        steps = {after.start - before.start for before, after in pairwise(parts)}
+        assert max(steps, default=0) <= 78
+        assert max(steps, default=0) - min(steps, default=0) <= 1
 
 
 def test_pauses_are_left_out_and_speech_is_not() -> None:
@@ -163,8 +167,6 @@ def test_a_missing_model_is_an_engine_error(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def _checkpoint() -> Path:
-    import importlib.util
-
     spec = importlib.util.find_spec("resemblyzer")
     assert spec
     assert spec.origin
