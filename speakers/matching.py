@@ -29,7 +29,7 @@ class Thresholds:
 
 
 THRESHOLDS = {
-    "resemblyzer-ge2e-256": Thresholds(upper=0.74, lower=0.66, margin=0.03),
+    "resemblyzer-ge2e-256": Thresholds(upper=0.78, lower=0.70, margin=0.04),
     "ecapa-voxceleb-192": Thresholds(upper=0.45, lower=0.28, margin=0.06),
 }
 
