@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from celery import current_app, shared_task
@@ -23,16 +24,19 @@ from workers.messages import (
     TASK_PAINT_PROGRESS,
     TASK_PAINTED,
     TASK_TRANSCRIBE,
+    EngineFacts,
     PaintProgress,
     PaintRequest,
     PaintResult,
     SpeechRequest,
     SpeechResult,
+    VoiceEmbedding,
     Wire,
 )
 
 log = logging.getLogger("meetviz.workers")
 watch_tasks()
+_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
 
 THUMBNAIL_WIDTH_PX = 320
 WEBP_QUALITY = 84
@@ -68,16 +72,16 @@ def hear(request: SpeechRequest) -> SpeechResult:
     )
     try:
         samples = np.frombuffer(request.pcm, dtype="<i2").astype(np.float32) / 32768.0
+        # Beside the words: both engines work outside this process.
+        listening = _beside.submit(_voice_of, samples) if request.want_voice else None
         speech = registry.speech_engine()
         start = time.perf_counter()
         result.transcript = speech.transcribe(samples, request.language)
         result.timings_ms["decode"] = round((time.perf_counter() - start) * 1000, 1)
         result.engine = speech.facts()
-        if request.want_voice and result.transcript.text:
+        if listening is not None and result.transcript.text:
             start = time.perf_counter()
-            voice = registry.voice_engine()
-            result.voice = voice.embed(samples)
-            result.voice_engine = voice.facts()
+            result.voice, result.voice_engine = listening.result()
             result.timings_ms["voice"] = round((time.perf_counter() - start) * 1000, 1)
     except EngineError as error:
         log.warning("speech engine: %s", error.code)
@@ -87,6 +91,11 @@ def hear(request: SpeechRequest) -> SpeechResult:
         result.error = "" if result.transcript else "engine_failed"
     result.decoded_at = time.time()
     return result
+
+
+def _voice_of(samples: np.ndarray) -> tuple[VoiceEmbedding | None, EngineFacts]:
+    engine = registry.voice_engine()
+    return engine.embed(samples), engine.facts()
 
 
 @shared_task(name=TASK_PAINT, acks_late=True, reject_on_worker_lost=True)
