@@ -39,10 +39,15 @@ TYPICAL_PICTURE_S = 1.0
 
 
 def situation_of(meeting: Meeting, now: float) -> director.Situation:
-    """What the director needs to know of a meeting. Expects the annotations of `_active_meetings`."""
-    last = meeting.frames.exclude(claimed_at=None).order_by("-claimed_at").first()
+    """What the director needs to know of a meeting.
+
+    A skipped frame has used up the words it looked at, but not the interval: the next words may paint at once.
+    """
+    claimed = meeting.frames.exclude(claimed_at=None).order_by("-claimed_at")
+    looked = claimed.first()
+    last = claimed.exclude(state=Frame.State.SKIPPED).first()
     words = meeting.utterances.filter(kind=Utterance.Kind.WORDS)
-    fresh = words.filter(heard_at__gt=last.claimed_at) if last else words
+    fresh = words.filter(heard_at__gt=looked.claimed_at) if looked else words
     texts = list(fresh.order_by("-heard_at").values_list("text", "heard_at")[:50])
     states = set(
         meeting.frames.filter(state__in=[Frame.State.WAITING, Frame.State.PAINTING]).values_list("state", "forced")

@@ -154,6 +154,8 @@ def _as_text(event: Event) -> str:
         unsure = "?" if speaker.get("state") == "unsure" else ""
         return f"{speaker.get('name') or '?'}{unsure}: {event['text']}"
     if event.type == "caption.gap":
+        if event.get("reason") == "language_unsupported":
+            return _("[the speech engine does not know this language]")
         return _("[some audio is missing]")
     if event.type == "frame.ready":
         return _("[picture] %(alt)s — %(url)s") % {"alt": event.get("alt", ""), "url": event.get("url", "")}
