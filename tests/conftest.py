@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +26,11 @@ def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def dialogue() -> Path:
     """The dialogue that the project ships."""
     return Path(__file__).resolve().parent.parent / "meetings" / "demo" / "dialogue.opus"
+
+
+@pytest.fixture
+def published(django_capture_on_commit_callbacks: Any) -> Any:
+    """`with published(meeting) as events:` collects what the block tells everyone in the meeting (once it commits)."""
+    from tests.listening import listening
+
+    return functools.partial(listening, commit=functools.partial(django_capture_on_commit_callbacks, execute=True))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,10 @@ class Process:
     @property
     def pid(self) -> int:
         return self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
@@ -113,14 +118,66 @@ class Site:
     def new_meeting(self, title: str = "Garden by the river", language: str = "en") -> dict[str, str]:
         return json.loads(self.manage("new_meeting", title, "--language", language, "--json"))
 
+    def new_meetings(self, count: int, language: str = "en") -> list[dict[str, str]]:
+        """The same many times over, by one process: starting one takes longer than making a meeting."""
+        code = "\n".join(
+            [
+                "from django.core.management import call_command",
+                f"for number in range({count}):",
+                f"    call_command('new_meeting', f'Meeting {{number}}', language={language!r}, json=True)",
+            ]
+        )
+        return [json.loads(line) for line in self.shell(code).splitlines() if line.startswith("{")]
+
+    def shell(self, code: str) -> str:
+        """What a piece of Python prints that runs beside the site, on its data."""
+        return self.manage("shell", "--no-imports", "-c", code)
+
+    def session_of(self, username: str) -> str:
+        """The cookie header of somebody who is logged in; the account is made if there is none."""
+        code = "\n".join(
+            [
+                "from django.contrib.auth import get_user_model",
+                "from django.test import Client",
+                f"user, _ = get_user_model().objects.get_or_create(username={username!r})",
+                "client = Client()",
+                "client.force_login(user)",
+                "print(client.cookies['sessionid'].value)",
+            ]
+        )
+        return f"sessionid={self.shell(code).strip().splitlines()[-1]}"
+
+    def page(self, path: str, cookie: str, data: bytes | None = None) -> str:
+        """A page of the site as a logged-in browser gets it; with `data` it is posted, from a page of the site."""
+        headers = {"Cookie": cookie}
+        if data is not None:
+            token = self._csrf_token(cookie)
+            headers = {"Cookie": f"{cookie}; csrftoken={token}", "X-CSRFToken": token, "Referer": self.url}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=30) as answer:
+            return answer.read().decode()
+
+    def _csrf_token(self, cookie: str) -> str:
+        with urllib.request.urlopen(urllib.request.Request(self.url, headers={"Cookie": cookie}), timeout=30) as answer:
+            return answer.headers["Set-Cookie"].split("csrftoken=")[1].split(";")[0]
+
+    def end_meeting(self, meeting: dict[str, str]) -> None:
+        """As its owner does, by the button on the page."""
+        self.page(f"/m/{meeting['slug']}/end/", self.session_of("owner"), b"")
+
     def owner_link(self) -> str:
         """A fresh one-time link."""
         code = "from meetings.access import owner_link_create; print(owner_link_create('" + self.url + "'))"
-        return self.manage("shell", "--no-imports", "-c", code).strip().splitlines()[-1]
+        return self.shell(code).strip().splitlines()[-1]
 
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.stop()
+
+    def start(self) -> None:
+        """The one-command server; also after it was killed or stopped, on the same data and port."""
+        process = Process([sys.executable, "manage.py", "serve_local"], self.environment)
+        self.processes = [process]
+        process.wait_for_line("Owner link")
 
 
 def environment_for(home: Path, port: int, **values: str) -> dict[str, str]:
@@ -134,11 +191,9 @@ def environment_for(home: Path, port: int, **values: str) -> dict[str, str]:
 def local_site(home: Path, **values: str) -> Iterator[Site]:
     """The one-command server in a process of its own."""
     port = free_port()
-    environment = environment_for(home, port, **values)
-    process = Process([sys.executable, "manage.py", "serve_local"], environment)
-    site = Site(f"http://localhost:{port}", environment, [process])
+    site = Site(f"http://localhost:{port}", environment_for(home, port, **values))
     try:
-        process.wait_for_line("Owner link")
+        site.start()
         yield site
     finally:
         site.stop()

@@ -1,4 +1,4 @@
-"""The environment of a model host, read by the same rule as on the web side: `NAME`, or the file that `NAME_FILE` names.
+"""The environment of a model host, read by the web side's rule: `NAME`, or the file that `NAME_FILE` names.
 
 (`meetviz_site.env` is for Django hosts; nothing here may need Django.)
 """
