@@ -400,6 +400,6 @@ def test_a_look_that_found_nothing_uses_up_its_words_but_not_the_interval() -> N
     now = timezone.now().timestamp()
     assert dispatch.situation_of(meeting, now).heard_since_painted == 0
     make.utterance(meeting, "A red house stands by the old bridge over the river.", ago_s=0.0)
-    situation = dispatch.situation_of(meeting, now)
+    situation = dispatch.situation_of(meeting, timezone.now().timestamp())
     assert situation.last_painted_at is None
     assert director.decide(situation) is director.Decision.PAINT
