@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -229,14 +230,19 @@ def _styles(meeting: Meeting, utterances: Sequence[Utterance]) -> dict[str, Styl
             speaker=str(speaker.pk),
             name=preset.name if preset else "",
             colour=speaker.colour,
-            palette=tuple(preset.palette) if preset else (),
+            palette=_texts(preset.palette) if preset else (),
             style_words=preset.style_words if preset else "",
             negative_words=preset.negative_words if preset else "",
             strength=preset.strength if preset else 0.0,
-            muted=tuple(preset.muted_topics) if preset else (),
+            muted=_texts(preset.muted_topics) if preset else (),
             version=preset.version if preset else 0,
         )
     return styles
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """The texts of a JSON field, whatever else got into it: one odd preset must not stop every meeting's painting."""
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
 def expired_leases() -> list[PaintRequest]:

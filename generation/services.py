@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
@@ -23,6 +24,8 @@ from workers.messages import PaintProgress, PaintResult
 
 # How long a person's wish waits for words that are just being heard.
 WORDS_GRACE = timedelta(seconds=2.5)
+PREVIEW = re.compile(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/=]{1,200000}")
+MOST_PICTURE_BYTES = 16 * 2**20
 
 
 def frame_request(member: Membership, *, hint: str = "") -> Frame:
@@ -62,10 +65,11 @@ def words_arrived(frame_id: uuid.UUID) -> None:
 
 
 def frame_progress(progress: PaintProgress) -> None:
-    publish(
-        progress.meeting,
-        FrameProgress(id=progress.id, step=progress.step, steps=progress.steps, preview=progress.preview or None),
-    )
+    """A step of a frame that is being painted, told to its own meeting; whatever else a host sends is dropped."""
+    if not Frame.objects.filter(pk=progress.id, meeting=progress.meeting, state=Frame.State.PAINTING).exists():
+        return
+    preview = progress.preview if PREVIEW.fullmatch(progress.preview) else None
+    publish(progress.meeting, FrameProgress(id=progress.id, step=progress.step, steps=progress.steps, preview=preview))
 
 
 def frame_painted(result: PaintResult) -> Frame | None:
@@ -74,8 +78,11 @@ def frame_painted(result: PaintResult) -> Frame | None:
     The files are written before the transaction that names them: a crash between leaves a stray file, never a row
     without its picture.
     """
-    frame = Frame.objects.select_related("meeting").filter(pk=uuid.UUID(result.id)).first()
+    frame = Frame.objects.select_related("meeting").filter(pk=uuid.UUID(result.id), meeting=result.meeting).first()
     if frame is None or frame.state != Frame.State.PAINTING:
+        return None
+    if not (_is_webp(result.image) and _is_webp(result.thumbnail)):
+        frame_failed(frame.pk, "engine_failed")
         return None
     storage = frame.image.storage
     image_name = storage.save(frame.image.field.generate_filename(frame, f"{frame.pk}.webp"), ContentFile(result.image))
@@ -125,6 +132,11 @@ def _timings(frame: Frame, result: PaintResult, stored_at: float) -> dict[str, f
         timings["heard"] = (heard - spoken) * 1000
         timings["waited"] += (claimed - heard) * 1000
     return {name: round(max(0.0, value), 1) for name, value in timings.items()}
+
+
+def _is_webp(data: bytes) -> bool:
+    """By its first bytes: it is handed to browsers as it came, as WebP and nothing else, and never opened here."""
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) <= MOST_PICTURE_BYTES
 
 
 @transaction.atomic

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from generation.models import Frame
 from meetings.access import member_for
+from meetings.models import Role
 
 # A frame's file never changes under its address; private, so that no shared cache keeps it.
 CACHE_CONTROL = "private, max-age=31536000, immutable"
@@ -30,7 +31,8 @@ def thumbnail(request: HttpRequest, slug: str, frame_id: uuid.UUID) -> HttpRespo
 def _file(request: HttpRequest, slug: str, frame_id: uuid.UUID, field: str) -> Any:
     """The stored WebP. 404 for everyone who is not in the meeting: who may not see it need not know it is there."""
     frame = get_object_or_404(Frame.objects.select_related("meeting"), pk=frame_id, meeting__slug=slug)
-    if member_for(request, frame.meeting) is None:
+    member = member_for(request, frame.meeting)
+    if member is None or (frame.hidden and member.role != Role.OWNER):
         raise Http404
     stored = getattr(frame, field)
     storage: Storage = stored.storage

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from meetings.models import AudioStream, Meeting, Participant, Utterance
-from meetings.services import meeting_end
+from meetings.services import invites_void, meeting_end
 
 
 class ParticipantInline(admin.TabularInline):
@@ -23,7 +23,7 @@ class MeetingAdmin(admin.ModelAdmin):
     list_display = ("title", "slug", "owner", "language", "mode", "created_at", "ended_at")
     list_filter = ("language", "mode")
     search_fields = ("title", "slug")
-    readonly_fields = ("rev", "created_at")
+    readonly_fields = ("rev", "invites_version", "created_at")  # a lower version would make old invites good again
     inlines = (ParticipantInline,)
     actions = ("end", "void_invites")
 
@@ -35,8 +35,7 @@ class MeetingAdmin(admin.ModelAdmin):
     @admin.action(description=_("Make all invites so far void"))
     def void_invites(self, request: HttpRequest, meetings: QuerySet[Meeting]) -> None:
         for meeting in meetings:
-            meeting.invites_version += 1
-            meeting.save(update_fields=["invites_version"])
+            invites_void(meeting)
 
 
 @admin.register(Participant)

@@ -11,7 +11,7 @@ from django.utils.translation import override
 from meetings.models import AudioStream, Language, Utterance
 from speakers.matching import THRESHOLDS, Match, Thresholds, Verdict, match
 from speakers.models import Speaker
-from speakers.services import UnusableVoice, speaker_create, voice_candidates, voiceprint_learn
+from speakers.services import UnusableVoice, speaker_create, voice_candidates, voice_was_forgotten, voiceprint_learn
 from workers.messages import VoiceEmbedding
 
 log = logging.getLogger("meetviz.speakers")
@@ -40,7 +40,7 @@ def attribute(stream: AudioStream, voice: VoiceEmbedding | None) -> Attribution:
         return _known_or_guest(_speaker_of_stream(stream), 0.3)
     if decision.verdict is Verdict.NEW:
         speaker = _voiceless_speaker(stream, voice.model) or _new_speaker(stream)
-        voiceprint_learn(speaker=speaker, voice=voice, source=str(stream.pk))
+        _learn(speaker, voice, stream)
         return _known_or_guest(speaker, 0.5)
     return _from_match(decision, voice, stream)
 
@@ -49,8 +49,15 @@ def _from_match(decision: Match, voice: VoiceEmbedding, stream: AudioStream) -> 
     speaker = Speaker.objects.select_related("preset").get(pk=decision.speaker)
     if decision.verdict is Verdict.UNSURE:
         return Attribution(speaker, decision.confidence, Utterance.SpeakerState.UNSURE)
-    voiceprint_learn(speaker=speaker, voice=voice, source=str(stream.pk))
+    _learn(speaker, voice, stream)
     return _known_or_guest(speaker, decision.confidence)
+
+
+def _learn(speaker: Speaker, voice: VoiceEmbedding, stream: AudioStream) -> None:
+    """Take the voice in, unless this speaker's voice was deleted after the person at the microphone agreed: then it
+    takes a new yes."""
+    if not voice_was_forgotten(speaker, since=stream.participant.consented_at):
+        voiceprint_learn(speaker=speaker, voice=voice, source=str(stream.pk))
 
 
 def _known_or_guest(speaker: Speaker, confidence: float) -> Attribution:

@@ -6,7 +6,7 @@ import secrets
 import uuid
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, validate_slug
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -33,7 +33,7 @@ class Meeting(models.Model):
         SUGGEST = "suggest", _("Suggest")
         MANUAL = "manual", _("On demand")
 
-    slug = models.CharField(_("address"), max_length=40, unique=True, default=new_slug)
+    slug = models.CharField(_("address"), max_length=40, unique=True, default=new_slug, validators=[validate_slug])
     title = models.CharField(_("title"), max_length=120)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="meetings", verbose_name=_("owner")
@@ -90,6 +90,8 @@ class Participant(models.Model):
     consent_voice_id = models.BooleanField(_("agreed to voice recognition"), default=False)
     consent_keep = models.BooleanField(_("agreed to keep the recording"), default=False)
     consented_at = models.DateTimeField(_("agreed at"), null=True, blank=True)
+    by_token = models.BooleanField(default=False, editable=False)
+    """Taken by a client that carries a token and says a name; a browser's place belongs to its session alone."""
     joined_at = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
     connected_until = models.DateTimeField(null=True, blank=True, editable=False)
 

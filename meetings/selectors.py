@@ -13,6 +13,7 @@ from meetings.models import Meeting, Participant, Utterance
 from speakers.models import Speaker
 
 SNAPSHOT_CAPTIONS = 50
+CONTEXT_UTTERANCES = 400
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -117,11 +118,10 @@ def speakers_of(meeting: Meeting) -> list[Speaker]:
 
 
 def context_utterances(meeting: Meeting, now: datetime) -> list[Utterance]:
-    """The words of the last `context_minutes`, oldest first: all that a picture may come from."""
+    """The newest words of the last `context_minutes`, oldest first: all that a picture may come from."""
     since = now - timedelta(minutes=meeting.context_minutes)
-    return list(
-        utterances_of(meeting).filter(kind=Utterance.Kind.WORDS, ended_at__gte=since).order_by("ended_at")[:400]
-    )
+    words = utterances_of(meeting).filter(kind=Utterance.Kind.WORDS, ended_at__gte=since)
+    return list(words.order_by("-ended_at")[:CONTEXT_UTTERANCES])[::-1]
 
 
 def meetings_for(user: Any) -> QuerySet[Meeting]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from meetings.access import Membership, clean_name
 from meetings.attribution import attribute
 from meetings.events import MeetingUpdated, Presence, SpeakerUpdated
-from meetings.models import AudioStream, Language, Meeting, Participant, Utterance
+from meetings.models import AudioStream, Language, Meeting, Participant, Role, Utterance
 from meetings.publish import publish, raise_rev, signal
 from meetings.selectors import caption_event, meeting_dict, people_dicts, speaker_dict
 from speakers.models import Speaker
@@ -54,6 +55,14 @@ def meeting_end(meeting: Meeting) -> None:
     if Meeting.objects.filter(pk=meeting.pk, ended_at=None).update(ended_at=timezone.now()):
         _meeting_changed(meeting)
         signal(meeting.pk, "ended")
+
+
+@transaction.atomic
+def invites_void(meeting: Meeting) -> None:
+    """No invite so far opens the meeting any more, and who came by one is out: sessions, tokens and open sockets."""
+    Meeting.objects.filter(pk=meeting.pk).update(invites_version=F("invites_version") + 1)
+    meeting.refresh_from_db(fields=["invites_version"])
+    signal(meeting.pk, "invites_void", version=meeting.invites_version)
 
 
 @transaction.atomic
@@ -100,14 +109,27 @@ def _meeting_changed(meeting: Meeting) -> None:
 
 @transaction.atomic
 def consent_record(participant: Participant, consent: Mapping[str, Any], name: str = "") -> None:
-    """What someone agreed to at the door. Only `true` counts as a yes."""
+    """What someone agreed to at the door. Only `true` counts as a yes; what was taken back ends everywhere at once."""
+    before = Participant.objects.select_for_update().get(pk=participant.pk)
     participant.consent_transcribe = consent.get("transcribe") is True
     participant.consent_voice_id = consent.get("voice_id") is True
     participant.consent_keep = consent.get("keep") is True
     participant.consented_at = timezone.now()
     if clean_name(name):
         participant.name = clean_name(name)
-    participant.save()
+    # Not the rest: what a socket knows of its person may be older than what the admin says since.
+    consents = ["consent_transcribe", "consent_voice_id", "consent_keep", "consented_at"]
+    participant.save(update_fields=[*consents, "name"])
+    now = (participant.consent_transcribe, participant.consent_voice_id)
+    if (before.consent_transcribe and not now[0]) or (before.consent_voice_id and not now[1]):
+        signal(participant.meeting_id, "consent", participant=participant.pk, transcribe=now[0], voice_id=now[1])
+
+
+def name_record(participant: Participant, name: str) -> None:
+    """How someone who agreed to nothing new wants to be called."""
+    if clean_name(name):
+        participant.name = clean_name(name)
+        participant.save(update_fields=["name"])
 
 
 @transaction.atomic
@@ -132,7 +154,7 @@ def stream_open(member: Membership, stream_id: uuid.UUID, *, language: str = "",
         raise Refused("consent_required", _("Audio needs your consent to transcription: send `consent` in `hello`."))
     if language and language not in Language.values:
         raise Refused("bad_value", _("language must be en, ru or auto."))
-    stream, created = AudioStream.objects.select_for_update(of=("self",)).get_or_create(
+    stream, created = AudioStream.objects.select_for_update(of=("self",)).select_related("participant").get_or_create(
         pk=stream_id,
         defaults={
             "meeting": member.meeting,
@@ -290,7 +312,7 @@ def caption_assign(member: Membership, utterance_id: uuid.UUID, *, speaker_id: i
     name = clean_name(new_name)
     before = utterance.speaker
     if speaker_id is not None:
-        speaker = Speaker.objects.filter(pk=speaker_id, owner_id=member.meeting.owner_id).first()
+        speaker = _speakers_to_choose(member).filter(pk=speaker_id).first()
         if speaker is None:
             raise Refused("unknown_speaker", _("There is no such speaker."))
     elif not name:
@@ -310,6 +332,15 @@ def caption_assign(member: Membership, utterance_id: uuid.UUID, *, speaker_id: i
     utterance.save(update_fields=["speaker", "speaker_confidence", "speaker_state", "speaker_confirmed"])
     publish(utterance.meeting_id, SpeakerUpdated(rev=raise_rev(utterance.meeting_id), speaker=speaker_dict(speaker)))
     _announce(utterance)
+
+
+def _speakers_to_choose(member: Membership) -> QuerySet[Speaker]:
+    """The owner may name anyone they know. A guest chooses among who spoke here: the others are people of meetings
+    that the guest may not see, and their names would come back with the answer."""
+    known = Speaker.objects.filter(owner_id=member.meeting.owner_id)
+    if member.role == Role.OWNER:
+        return known
+    return known.filter(pk__in=Utterance.objects.filter(meeting=member.meeting).values("speaker"))
 
 
 def _moment(at: float) -> datetime:

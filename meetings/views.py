@@ -10,17 +10,17 @@ import segno
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from meetings.access import (
     AccessDenied,
+    MeetingFull,
     Membership,
     TokenKind,
     join_by_invite,
@@ -31,7 +31,7 @@ from meetings.access import (
 from meetings.forms import JoinForm
 from meetings.models import Meeting
 from meetings.selectors import meeting_dict
-from meetings.services import meeting_end
+from meetings.services import invites_void, meeting_end
 
 INTERVALS_S = (10, 12, 15, 20)
 
@@ -60,13 +60,20 @@ def member_required(view: View) -> View:
 
 
 @never_cache
-@require_safe
+@require_GET
 def owner_login(request: HttpRequest, token: str) -> HttpResponse:
-    user = owner_link_use(token)
+    # A browser that only looks ahead must not use the link up.
+    user = None if _is_prefetch(request) else owner_link_use(token)
     if user is None:
         return render(request, "meetings/owner_link.html", status=403)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("generation:home")
+
+
+def _is_prefetch(request: HttpRequest) -> bool:
+    names = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+    said = " ".join(request.headers.get(name, "") for name in names).lower()
+    return any(word in said for word in ("prefetch", "prerender", "preview"))
 
 
 @require_safe
@@ -120,6 +127,9 @@ def join(request: HttpRequest, slug: str) -> HttpResponse:
         if meeting is None:
             raise AccessDenied(4404)
         join_by_invite(request, meeting, form.cleaned_data["invite"], form.cleaned_data["name"])
+    except MeetingFull as full:
+        form.add_error("invite", str(full))
+        return door(request, slug, "room", form)
     except AccessDenied:
         form.add_error("invite", _("This invite is not valid, or not valid any more. Ask for a new one."))
         return door(request, slug, "room", form)
@@ -135,7 +145,7 @@ def invites(request: HttpRequest, member: Membership) -> HttpResponse:
         return door(request, meeting.slug, "room")
     if request.method == "POST":
         if member.can["end"]:
-            Meeting.objects.filter(pk=meeting.pk).update(invites_version=F("invites_version") + 1)
+            invites_void(meeting)
             messages.success(request, _("All invites so far are void. These are the new ones."))
         return redirect("meetings:invites", meeting.slug)
     address = request.build_absolute_uri(meeting.get_absolute_url())

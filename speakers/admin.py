@@ -15,8 +15,10 @@ from speakers.services import voice_delete
 
 def swatches(colours: list[str]) -> SafeString:
     """Colours as small squares; anything that is not #rrggbb is left out."""
-    valid = [(c,) for c in colours if isinstance(c, str) and HEX_COLOUR.regex.match(c)]
-    square = '<span style="display:inline-block;width:1.1em;height:1.1em;background:{}"></span>'
+    colours = colours if isinstance(colours, list) else []
+    valid = [(c,) for c in colours if isinstance(c, str) and HEX_COLOUR.regex.fullmatch(c)]
+    # As a picture: the pages' policy allows no inline styles.
+    square = '<svg width="18" height="18" aria-hidden="true"><rect width="18" height="18" fill="{}"/></svg>'
     return format_html_join("", square, valid)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -11,6 +12,7 @@ from pgvector.django import VectorField
 
 HEX_COLOUR = RegexValidator(r"^#[0-9a-fA-F]{6}$", _("A colour is written #rrggbb."))
 
+MOST_ITEMS = 24  # colours of a palette, or muted topics
 # Distinguishable from each other and from both themes' grounds; guests take them in turn.
 SPEAKER_COLOURS = ("#f4b04a", "#7fb2bd", "#9aad62", "#e0714f", "#b493c9", "#5f8fd3", "#d98ba3", "#5fb59a")
 
@@ -40,6 +42,19 @@ class StylePreset(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """What may be typed into the two JSON fields. Raises ValidationError."""
+        for field, item in (("palette", HEX_COLOUR), ("muted_topics", MaxLengthValidator(80))):
+            values = getattr(self, field)
+            if not isinstance(values, list) or len(values) > MOST_ITEMS or not all(isinstance(v, str) for v in values):
+                message = _("A list of at most %(most)d texts, please.") % {"most": MOST_ITEMS}
+                raise ValidationError({field: message})
+            for value in values:
+                try:
+                    item(value)
+                except ValidationError as error:
+                    raise ValidationError({field: error.messages}) from None
 
     def save(self, *args: object, **kwargs: object) -> None:
         if self.pk and not self._state.adding:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import numpy as np
-from django.db.models import F
+from django.db.models import F, Func, IntegerField
 from pgvector.django import CosineDistance
 
 from speakers.matching import MIN_CREATE_S, MIN_UPDATE_S, Candidate, merged_vector
@@ -13,10 +14,12 @@ from speakers.models import SPEAKER_COLOURS, Consent, Speaker, StylePreset, Voic
 from workers.messages import VoiceEmbedding
 
 NEIGHBOURS = 8
+# As their indexes want it (migration 0002).
+DIMENSIONS = {"resemblyzer-ge2e-256": 256, "ecapa-voxceleb-192": 192}
 
 
 class UnusableVoice(ValueError):
-    """An embedding that is not a finite unit vector."""
+    """An embedding that is not a finite vector, or not of its model's length."""
 
 
 def unit_vector(voice: VoiceEmbedding) -> np.ndarray:
@@ -25,14 +28,20 @@ def unit_vector(voice: VoiceEmbedding) -> np.ndarray:
     norm = float(np.linalg.norm(vector))
     if vector.ndim != 1 or vector.size == 0 or not np.isfinite(norm) or norm < 1e-6:
         raise UnusableVoice("the voice engine gave a vector that is not finite")
+    if vector.size != DIMENSIONS.get(voice.model, vector.size):
+        raise UnusableVoice(f"{voice.model} gives {DIMENSIONS[voice.model]} numbers, not {vector.size}")
     return vector / norm
 
 
 def voice_candidates(*, owner_id: int, voice: VoiceEmbedding) -> list[Candidate]:
-    """The owner's nearest voiceprints of the same model, best first."""
+    """The owner's nearest voiceprints of the same model, best first. Raises UnusableVoice."""
     vector = unit_vector(voice)
+    # PostgreSQL refuses to compare vectors of different lengths; one odd print must not cost anybody's words.
+    dimensions = Func(F("vector"), function="vector_dims", output_field=IntegerField())
     nearest = (
         Voiceprint.objects.filter(model=voice.model, speaker__owner_id=owner_id, speaker__merged_into=None)
+        .alias(dimensions=dimensions)
+        .filter(dimensions=vector.size)
         .annotate(distance=CosineDistance("vector", vector))
         .order_by("distance")
         .values_list("speaker_id", "distance")[:NEIGHBOURS]
@@ -78,6 +87,12 @@ def speaker_rename(speaker: Speaker, name: str) -> Speaker:
     speaker.is_guest = False
     speaker.save(update_fields=["name", "is_guest"])
     return speaker
+
+
+def voice_was_forgotten(speaker: Speaker, *, since: datetime | None) -> bool:
+    """Whether the consent to know this voice was withdrawn after `since` (None: ever)."""
+    withdrawn = speaker.consents.filter(kind=Consent.Kind.VOICE_ID).exclude(withdrawn_at=None)
+    return (withdrawn.filter(withdrawn_at__gt=since) if since else withdrawn).exists()
 
 
 def voice_delete(speaker: Speaker) -> int:

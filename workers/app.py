@@ -30,7 +30,7 @@ def broker_settings(redis_url: str) -> dict:
         # msgpack carries samples and pictures as bytes; JSON would blow them up by a third.
         "task_serializer": "msgpack",
         "result_serializer": "msgpack",
-        "accept_content": ["msgpack", "json"],
+        "accept_content": ["msgpack"],
         # Results travel as tasks of the `core` queue, so there is no result backend to lose them in.
         "task_ignore_result": True,
         "task_acks_late": True,

@@ -24,7 +24,16 @@ def described(error: BaseException) -> str:
 def watch_tasks() -> None:
     """Log failed tasks ourselves, in place of Celery, whose line quotes the message and the arguments."""
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_body)
     task_failure.connect(_task_failed, weak=False, dispatch_uid="faults")
+
+
+def _without_body(record: logging.LogRecord) -> bool:
+    """Of a message that cannot be used (of another version, or unreadable) Celery would quote the whole body."""
+    if "body" in str(record.msg):
+        what = str(record.msg).strip().splitlines()[0].split(":")[0].split("%")[0].strip()
+        record.msg, record.args, record.exc_info = "message of the broker ignored: %s", (what,), None
+    return True
 
 
 def _task_failed(sender: Any = None, exception: BaseException | None = None, **kwargs: Any) -> None:

@@ -17,16 +17,32 @@ from urllib.parse import urlsplit
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from django.http.request import split_domain_port, validate_host
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from generation import dispatch
 from generation.services import frame_rate, frame_request, frame_shown, words_arrived
-from meetings.access import AccessDenied, Membership, member_for_session, member_for_token
+from meetings.access import (
+    AccessDenied,
+    MeetingFull,
+    Membership,
+    Place,
+    member_for_session,
+    member_for_token,
+    turned_out,
+)
 from meetings.audio.frames import FrameError, parse_frame
 from meetings.models import Meeting
 from meetings.publish import publish
-from meetings.services import Refused, caption_assign, consent_record, presence_touch, settings_change
+from meetings.services import (
+    Refused,
+    caption_assign,
+    consent_record,
+    name_record,
+    presence_touch,
+    settings_change,
+)
 from meetviz_site.live import limits
 from meetviz_site.live.codes import CloseCode
 from meetviz_site.live.hub import Hub, get_hub
@@ -42,6 +58,7 @@ log = logging.getLogger("meetviz.live")
 SUBPROTOCOL = "meetviz.v1"
 # How long a wish to paint waits for words that are being heard at that moment.
 QUIET_WITHIN_S = 2.2
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class _Closed(Exception):
@@ -66,6 +83,8 @@ class LiveSocket:
         self._send = send
         self.hub: Hub = get_hub()
         self.member: Membership | None = None
+        self.place: Place | None = None
+        """What it was let in with: kept, because invites may become void while it is open."""
         self.language = _language_of(scope)
         self._open = False
         self._backlog: list[str] | None = []
@@ -73,6 +92,7 @@ class LiveSocket:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._audio = limits.TokenBucket(limits.AUDIO_BYTES_PER_S, limits.AUDIO_BURST_BYTES)
         self._texts = limits.TokenBucket(limits.TEXT_MESSAGES_PER_S, limits.TEXT_BURST)
+        self._snapshots = limits.TokenBucket(limits.SNAPSHOTS_PER_S, limits.SNAPSHOT_BURST)
 
     # The life of the connection
 
@@ -113,10 +133,18 @@ class LiveSocket:
             raise _Closed(CloseCode.NO_HELLO) from None
         try:
             self.member = await in_thread(self._admit, hello)
+        except MeetingFull as full:
+            with translation.override(self.language):
+                await self._error("meeting_full", str(full))
+            raise _Closed(CloseCode.NOT_ALLOWED) from None
         except AccessDenied as denied:
             raise _Closed(CloseCode(denied.code)) from None
         meeting_id = self.member.meeting.pk
+        self.place = Place(self.member.participant.pk, self.member.meeting.invites_version)
         await self.hub.join(self, meeting_id)
+        # What became void or ended between the two is told to those who have joined, not to this socket.
+        for code in (await in_thread(turned_out, meeting_id, [self.place])).values():
+            raise _Closed(CloseCode(code))
         await in_thread(presence_touch, meeting_id, [self.member.participant.pk])
         await self.send(await in_thread(self._in_language, welcome, self.member))
         await self.send_snapshot()
@@ -126,8 +154,12 @@ class LiveSocket:
         if message["type"] == "websocket.disconnect":
             raise _Gone
         if message.get("bytes") is not None:
-            raise _Closed(CloseCode.MALFORMED)
-        hello = _parse(message.get("text") or "")
+            too_large = len(message["bytes"]) > limits.MAX_AUDIO_MESSAGE_BYTES
+            raise _Closed(CloseCode.TOO_LARGE if too_large else CloseCode.MALFORMED)
+        text = message.get("text") or ""
+        if len(text) > limits.MAX_TEXT_MESSAGE_BYTES:
+            raise _Closed(CloseCode.TOO_LARGE)
+        hello = _parse(text)
         if hello["type"] != "hello":
             raise _Closed(CloseCode.MALFORMED)
         return hello
@@ -137,9 +169,10 @@ class LiveSocket:
         meeting = Meeting.objects.filter(slug=self.scope["url_route"]["kwargs"]["slug"]).first()
         if meeting is None:
             raise AccessDenied(CloseCode.NO_SUCH_MEETING)
-        token, name = hello.get("token"), hello.get("name") or ""
+        token, name = hello.get("token"), hello.get("name")
+        name = name if isinstance(name, str) else ""
         if token is not None:
-            member = member_for_token(meeting, str(token), str(name))
+            member = member_for_token(meeting, token if isinstance(token, str) else "", name)
         else:
             user = self.scope["user"]
             found = member_for_session(meeting, user, self.scope["session"]) if self._same_origin() else None
@@ -150,17 +183,27 @@ class LiveSocket:
         if meeting.ended_at:
             raise AccessDenied(CloseCode.MEETING_ENDED)
         if isinstance(hello.get("consent"), dict):
-            consent_record(member.participant, hello["consent"], str(name))
+            consent_record(member.participant, hello["consent"], name)
+        elif token is None:
+            name_record(member.participant, name)
         return member
 
     def _same_origin(self) -> bool:
         """Cookies count only for pages of this site: a socket has no CSRF token."""
         headers = dict(self.scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if not origin:
-            return False
         host = headers.get(b"host", b"").decode("latin-1")
-        return urlsplit(origin).netloc == host or origin in settings.CSRF_TRUSTED_ORIGINS
+        if not origin or not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+            return False
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        if origin in settings.CSRF_TRUSTED_ORIGINS:
+            return True
+        # Where the site is served by https, nobody on the way may speak for it by a page of plain http.
+        secure = parts.scheme == "https" or not settings.SESSION_COOKIE_SECURE or parts.hostname in THIS_MACHINE
+        return secure and parts.netloc == host
 
     # What comes in
 
@@ -175,7 +218,8 @@ class LiveSocket:
             raise _Closed(CloseCode.MALFORMED) from None
         stream = self._streams.get(frame.stream_number)
         if stream is None or stream.closing:
-            await self._error("unknown_stream", _("This stream number is not open here: send stream.open first."))
+            with translation.override(self.language):
+                await self._error("unknown_stream", _("This stream number is not open here: send stream.open first."))
             return
         await self.hub.desk.feed(stream, frame.first_sample, frame.samples)
 
@@ -185,6 +229,10 @@ class LiveSocket:
         if not self._texts.take(1):
             raise _Closed(CloseCode.TOO_FAST)
         message = _parse(text)
+        with translation.override(self.language):
+            await self._handle(message)
+
+    async def _handle(self, message: dict[str, Any]) -> None:
         handler = self._HANDLERS.get(message["type"])
         if handler is None:
             await self._error("unknown_type", _("This kind of message is not known."))
@@ -214,14 +262,13 @@ class LiveSocket:
 
     async def _call_desk_open(self, stream_id: uuid.UUID, message: dict[str, Any]) -> LiveStream:
         assert self.member is not None
-        with translation.override(self.language):
-            return await self.hub.desk.open(
-                self.member,
-                self,
-                stream_id,
-                language=_text_in(message, "language"),
-                label=_text_in(message, "label"),
-            )
+        return await self.hub.desk.open(
+            self.member,
+            self,
+            stream_id,
+            language=_text_in(message, "language"),
+            label=_text_in(message, "label"),
+        )
 
     async def _stream_close(self, message: dict[str, Any]) -> None:
         stream_id = _uuid_in(message, "stream")
@@ -234,6 +281,8 @@ class LiveSocket:
     async def _close_stream(self, number: int) -> None:
         stream = self._streams[number]
         end = await self.hub.desk.close(stream)
+        if end is None:  # opened again in the meantime: it goes on
+            return
         self._streams.pop(number, None)
         await self.send({"type": "stream.closed", "stream": str(stream.id), "next_sample": end})
 
@@ -280,6 +329,8 @@ class LiveSocket:
             await room.send_status()
 
     async def _resync(self, message: dict[str, Any]) -> None:
+        if not self._snapshots.take(1):
+            raise _Closed(CloseCode.TOO_FAST)
         await self.send_snapshot()
 
     async def _hello_again(self, message: dict[str, Any]) -> None:
@@ -287,8 +338,10 @@ class LiveSocket:
         assert self.member is not None
         if isinstance(message.get("consent"), dict):
             await self._call(consent_record, self.member.participant, message["consent"], _text_in(message, "name"))
-            for stream in self._streams.values():
-                stream.want_voice = self.member.participant.consent_voice_id
+            for number, stream in self._streams.items():
+                stream.agree_to_voice(self.member.participant.consent_voice_id)
+                if not self.member.participant.consent_transcribe:
+                    self._spawn(self._close_stream(number))
         await self.send(await self._call(welcome, self.member))
 
     _HANDLERS: dict[str, Callable[[LiveSocket, dict[str, Any]], Awaitable[None]]] = {
@@ -337,6 +390,14 @@ class LiveSocket:
             self._open = False
             await self._send({"type": "websocket.close", "code": int(code)})
 
+    async def end_stream(self, stream: LiveStream) -> None:
+        """The person took the consent back elsewhere: nothing more is heard from here."""
+        for number, own in list(self._streams.items()):
+            if own is stream:
+                self._spawn(self._close_stream(number))
+                with translation.override(self.language):
+                    await self._error("consent_required", _("You took your consent back: nothing is heard any more."))
+
     async def lose_stream(self, stream: LiveStream) -> None:
         """The same stream was opened on another socket."""
         self._streams = {number: s for number, s in self._streams.items() if s is not stream}
@@ -374,7 +435,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _uuid_in(message: dict[str, Any], field: str) -> uuid.UUID:
     try:
-        return uuid.UUID(str(message.get(field)))
+        return uuid.UUID(_text_in(message, field))
     except ValueError:
         raise Refused("bad_value", _("%(field)s must be a uuid.") % {"field": field}) from None
 
@@ -385,7 +446,8 @@ def _text_in(message: dict[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise Refused("bad_value", _("%(field)s must be text.") % {"field": field})
-    return value.replace("\x00", "")
+    # JSON can spell what neither PostgreSQL nor any encoding has.
+    return value.replace("\x00", "").encode("utf-8", "ignore").decode()
 
 
 def _request_frame(member: Membership, hint: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
 
+from meetings.access import Place, turned_out
 from meetings.models import Meeting
 from meetings.publish import meeting_group
 from meetings.services import presence_touch
@@ -29,6 +30,7 @@ log = logging.getLogger("meetviz.live")
 
 STATUS_EVERY_S = 2.0
 PRESENCE_EVERY_S = 20.0
+TURN_OUT_EVERY_S = 5.0
 RESUBSCRIBE_AFTER_S = 1.0
 
 
@@ -77,17 +79,37 @@ class Room:
 
     async def _keep_informed(self) -> None:
         """Engine and queue status when it changes; people's places kept warm."""
-        touched = time.monotonic()
+        touched = looked = time.monotonic()
         while True:
             await asyncio.sleep(STATUS_EVERY_S)
+            if self.hub.drop_if_empty(self):
+                return
             try:
-                await self.send_status()
+                if time.monotonic() - looked > TURN_OUT_EVERY_S:
+                    looked = time.monotonic()
+                    await self._turn_out()
                 if time.monotonic() - touched > PRESENCE_EVERY_S:
                     touched = time.monotonic()
                     people = [s.member.participant.pk for s in self.sockets if s.member]
                     await in_thread(presence_touch, self.meeting_id, people)
+                await self.send_status()
             except Exception as error:
                 log.warning("status not sent: %s", type(error).__name__)
+
+    async def _turn_out(self) -> None:
+        """Close sockets whose person has no place any more, whatever took it and whether or not a signal said so."""
+        places = {socket.place for socket in self.sockets if socket.place}
+        gone: dict[Place, int] = await in_thread(turned_out, self.meeting_id, places)
+        for socket in list(self.sockets):
+            if socket.place in gone:
+                await socket.close(CloseCode(gone[socket.place]))
+
+    async def close_guests(self, version: int) -> None:
+        """Close the sockets of those without an account who came by an invite older than this version."""
+        for socket in list(self.sockets):
+            guest = socket.member is not None and socket.member.participant.user_id is None
+            if guest and socket.place and socket.place.invites_version < version:
+                await socket.close(CloseCode.NOT_AUTHENTICATED)
 
     async def send_status(self) -> None:
         event = await in_thread(lambda: status_of(Meeting.objects.get(pk=self.meeting_id)))
@@ -129,15 +151,27 @@ class Hub:
         member = socket.member
         if member and not any(s.member and s.member.participant.pk == member.participant.pk for s in room.sockets):
             await in_thread(presence_touch, meeting_id, [], left=[member.participant.pk])
-        if not room.sockets and not self.desk.has_meeting(meeting_id) and self.rooms.get(meeting_id) is room:
-            del self.rooms[meeting_id]
-            room.stop()
+        self.drop_if_empty(room)
+
+    def drop_if_empty(self, room: Room) -> bool:
+        """Forget a room without sockets in which nothing is being heard any more."""
+        if room.sockets or self.desk.has_meeting(room.meeting_id) or self.rooms.get(room.meeting_id) is not room:
+            return False
+        del self.rooms[room.meeting_id]
+        room.stop()
+        return True
 
     async def on_signal(self, room: Room, message: dict[str, Any]) -> None:
         if message["kind"] == "settled":
             await self.desk.settled(message["stream"], message["last_sample"])
         elif message["kind"] == "taken":
             await self.desk.taken_elsewhere(message["stream"], message["desk"])
+        elif message["kind"] == "invites_void":
+            await room.close_guests(message["version"])
+        elif message["kind"] == "consent":
+            await self.desk.consent_withdrawn(
+                message["participant"], transcribe=message["transcribe"], voice_id=message["voice_id"]
+            )
         elif message["kind"] == "ended":
             await self.desk.finish_meeting(room.meeting_id)
             for socket in list(room.sockets):

@@ -15,6 +15,11 @@ TEXT_MESSAGES_PER_S = 20.0
 TEXT_BURST = 100.0
 HELLO_WITHIN_S = 5.0
 MAX_STREAMS = 16
+# Streams outlive their socket for a while: the bound on those of one person, however often they come back, and on all.
+MAX_STREAMS_OF_ONE = 64
+MAX_STREAMS_OF_ALL = 2_000
+SNAPSHOTS_PER_S = 2.0
+SNAPSHOT_BURST = 30.0
 KEEP_UNACKED_S = 120
 
 

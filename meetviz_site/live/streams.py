@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from celery import current_app
+from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from meetings.access import Membership
 from meetings.audio.session import Gap, Pause, Silence, StreamSession, Utterance
 from meetings.models import AudioStream
 from meetings.publish import signal
-from meetings.services import gap_store, stream_close, stream_open, streams_advance
+from meetings.services import Refused, gap_store, stream_close, stream_open, streams_advance
+from meetviz_site.live import limits
 from meetviz_site.live.codes import CloseCode
 from meetviz_site.live.threads import in_thread
 from workers.messages import QUEUE_SPEECH, SAMPLE_RATE_HZ, TASK_TRANSCRIBE, SpeechRequest
@@ -45,6 +48,10 @@ LOOK_AT_DATABASE_AFTER_S = 2.0
 BROKER_RETRY_S = 1.0
 GUESS_EXPIRES_S = 0.5
 MAX_UNSETTLED_S = 600.0
+# All streams of a process together, 460 MB of sound: beyond it, each may hold its equal share.
+MAX_UNSETTLED_OF_ALL_S = 14_400.0
+# Outcomes that wait: gaps hold no sound, but a client could make hundreds of them a second.
+MAX_WAITING = 1_000
 # Nothing is said to have been spoken earlier than this, however far a client jumps.
 OLDEST_SPOKEN_S = 86_400.0
 # A clock that is off by more than this was paused (a muted microphone), not late.
@@ -62,12 +69,12 @@ class InFlight:
 class LiveStream:
     """One open stream: its session, what waits for the recogniser, and how far it is durable."""
 
-    def __init__(self, row: AudioStream, member: Membership, socket: LiveSocket) -> None:
+    def __init__(self, row: AudioStream, member: Membership, socket: LiveSocket, spoke_from: float = 0.0) -> None:
         self.id: uuid.UUID = row.pk
         self.meeting_id = member.meeting.pk
         self.participant = member.participant
         self.language = row.language if row.language != "auto" else member.meeting.language
-        self.want_voice = member.participant.consent_voice_id
+        self.want_voice = row.participant.consent_voice_id  # as it is now, whatever this socket last heard of it
         self.socket: LiveSocket | None = socket
         self.session = StreamSession(row.next_sample)
         self.waiting: deque[Utterance | Gap] = deque()
@@ -78,7 +85,15 @@ class LiveStream:
         self.owes_ack = False
         self.detached_at: float | None = None
         self.closing: asyncio.Event | None = None
+        self.spoke_from = spoke_from
+        """When the newest utterance began (Unix seconds)."""
         self._anchor: float | None = None
+
+    def agree_to_voice(self, agreed: bool) -> None:
+        """Whether embeddings may be asked for, from now on and when what is in flight is asked for again."""
+        self.want_voice = agreed
+        if self.in_flight:
+            self.in_flight.request.want_voice = agreed
 
     @property
     def oldest_open(self) -> int | None:
@@ -104,6 +119,12 @@ class LiveStream:
         now = time.time()
         return max(now - OLDEST_SPOKEN_S, min((self._anchor or now) + sample / SAMPLE_RATE_HZ, now))
 
+    def times_of(self, item: Utterance | Gap) -> tuple[float, float]:
+        """When it was spoken, from and until. What is sent again at once seems to be spoken earlier the more of it has
+        come; the order in which things were said stands all the same."""
+        started = max(self.spoken_at(item.first_sample), self.spoke_from)
+        return started, max(started, self.spoken_at(item.last_sample))
+
     def note_arrival(self, last_sample: int) -> None:
         """Learn where sample 0 lies on the clock; learn it anew after a pause."""
         anchor = time.time() - last_sample / SAMPLE_RATE_HZ
@@ -117,6 +138,7 @@ class StreamDesk:
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
         self.streams: dict[str, LiveStream] = {}
+        self._unheard_samples = 0
         self._flusher: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -127,12 +149,16 @@ class StreamDesk:
         self, member: Membership, socket: LiveSocket, stream_id: uuid.UUID, *, language: str, label: str
     ) -> LiveStream:
         """Open or resume a stream for this socket; whoever held it before is told so. Raises Refused."""
-        row = await in_thread(self._open_row, member, stream_id, language, label)
+        if str(stream_id) not in self.streams:
+            of_one = sum(s.participant.pk == member.participant.pk for s in self.streams.values())
+            if of_one >= limits.MAX_STREAMS_OF_ONE or len(self.streams) >= limits.MAX_STREAMS_OF_ALL:
+                raise Refused("too_many_streams", _("Too many streams are open: close some, or try again in a minute."))
+        row, spoke_from = await in_thread(self._open_row, member, stream_id, language, label)
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_forever())
         stream = self.streams.get(str(stream_id))
         if stream is None:
-            stream = self.streams[str(stream_id)] = LiveStream(row, member, socket)
+            stream = self.streams[str(stream_id)] = LiveStream(row, member, socket, spoke_from)
         else:
             holder = stream.socket
             # A close whose answer was lost with the connection will be asked for again.
@@ -140,14 +166,18 @@ class StreamDesk:
             if closing:
                 closing.set()
             stream.socket, stream.detached_at = socket, None
+            stream.agree_to_voice(row.participant.consent_voice_id)
             if holder is not None and holder is not socket:
                 await holder.lose_stream(stream)
         return stream
 
-    def _open_row(self, member: Membership, stream_id: uuid.UUID, language: str, label: str) -> AudioStream:
+    def _open_row(
+        self, member: Membership, stream_id: uuid.UUID, language: str, label: str
+    ) -> tuple[AudioStream, float]:
         row = stream_open(member, stream_id, language=language, label=label)
         signal(member.meeting.pk, "taken", stream=str(stream_id), desk=self.name)
-        return row
+        newest = row.utterances.aggregate(at=Max("started_at"))["at"]
+        return row, newest.timestamp() if newest else 0.0
 
     async def feed(self, stream: LiveStream, first_sample: int, samples: np.ndarray) -> None:
         """Take samples in; whatever they complete goes its way."""
@@ -155,8 +185,17 @@ class StreamDesk:
         stream.note_arrival(first_sample + len(samples))
         self._take(stream, stream.session.feed(first_sample, samples))
         self._pump(stream)
-        if stream.unheard_samples > MAX_UNSETTLED_S * SAMPLE_RATE_HZ and stream.socket is not None:
+        if stream.socket is not None and self._is_too_much(stream):
             await stream.socket.close(CloseCode.TOO_FAST)
+
+    def _is_too_much(self, stream: LiveStream) -> bool:
+        """Whether a stream holds more than the recogniser will ever catch up with, or than memory should hold."""
+        if len(stream.waiting) > MAX_WAITING:
+            return True
+        most_s = MAX_UNSETTLED_S
+        if self._unheard_samples > MAX_UNSETTLED_OF_ALL_S * SAMPLE_RATE_HZ:
+            most_s = min(most_s, MAX_UNSETTLED_OF_ALL_S / len(self.streams))
+        return stream.unheard_samples > most_s * SAMPLE_RATE_HZ
 
     def _take(self, stream: LiveStream, events: list[Any]) -> None:
         for event in events:
@@ -173,14 +212,13 @@ class StreamDesk:
         """Send the next final, or write down the next gap, when nothing of this stream is on its way."""
         if stream.in_flight or not stream.waiting:
             return
-        item = stream.waiting[0]
+        item = stream.waiting.popleft()
+        stream.spoke_from, _ended = stream.times_of(item)
         if isinstance(item, Gap):
             placeholder = Utterance(item.first_sample, item.last_sample, b"")
-            stream.waiting.popleft()
             stream.in_flight = InFlight(placeholder, _request_for(stream, placeholder), sent_at=time.monotonic())
             self._spawn(self._store_gap(stream, placeholder, "missing"))
             return
-        stream.waiting.popleft()
         stream.in_flight = InFlight(item, _request_for(stream, item))
         self._spawn(self._send(stream, stream.in_flight))
 
@@ -202,6 +240,7 @@ class StreamDesk:
             await in_thread(_send_request, request, expires=GUESS_EXPIRES_S)
 
     async def _store_gap(self, stream: LiveStream, item: Utterance, reason: str) -> None:
+        started_at, ended_at = stream.times_of(item)
         while str(stream.id) in self.streams:
             try:
                 await in_thread(
@@ -210,8 +249,8 @@ class StreamDesk:
                     first_sample=item.first_sample,
                     last_sample=item.last_sample,
                     reason=reason,
-                    started_at=stream.spoken_at(item.first_sample),
-                    ended_at=stream.spoken_at(item.last_sample),
+                    started_at=started_at,
+                    ended_at=ended_at,
                 )
                 await self.settled(str(stream.id), item.last_sample)
                 return
@@ -267,6 +306,19 @@ class StreamDesk:
         if stream.socket is not None:
             await stream.socket.close(CloseCode.TAKEN_OVER)
 
+    async def consent_withdrawn(self, participant: int, *, transcribe: bool, voice_id: bool) -> None:
+        """A person took something back, on whatever socket: it holds for all their streams, what is on its way too."""
+        for stream in list(self.streams.values()):
+            if stream.participant.pk != participant:
+                continue
+            stream.agree_to_voice(voice_id)
+            if transcribe or stream.closing:
+                continue
+            if stream.socket is not None:
+                await stream.socket.end_stream(stream)
+            else:
+                self._spawn(self._finish(stream))
+
     async def quiet(self, meeting_id: int, timeout_s: float) -> None:
         """Wait until nothing that was said in the meeting is still being heard, or for `timeout_s`."""
         deadline = time.monotonic() + timeout_s
@@ -303,6 +355,7 @@ class StreamDesk:
     async def _flush(self) -> None:
         """Make silence durable and say so; look after finals without an outcome and after streams without a socket."""
         now = time.monotonic()
+        self._unheard_samples = sum(stream.unheard_samples for stream in self.streams.values())
         moved: dict[uuid.UUID, int] = {}
         for stream in self.streams.values():
             oldest = stream.oldest_open
@@ -333,7 +386,7 @@ class StreamDesk:
         positions = await in_thread(_positions, [s.id for s in overdue])
         for stream in overdue:
             in_flight = stream.in_flight
-            if in_flight is None:
+            if in_flight is None or not in_flight.item.pcm:  # a gap is written by this process itself
                 continue
             in_flight.looked_at = now
             if positions.get(stream.id, 0) >= in_flight.item.last_sample:
@@ -353,6 +406,7 @@ class StreamDesk:
 
 
 def _request_for(stream: LiveStream, item: Utterance) -> SpeechRequest:
+    started_at, ended_at = stream.times_of(item)
     return SpeechRequest(
         id=str(uuid.uuid4()),
         meeting=stream.meeting_id,
@@ -363,8 +417,8 @@ def _request_for(stream: LiveStream, item: Utterance) -> SpeechRequest:
         pcm=item.pcm,
         language=stream.language,
         want_voice=stream.want_voice,
-        started_at=stream.spoken_at(item.first_sample),
-        ended_at=stream.spoken_at(item.last_sample),
+        started_at=started_at,
+        ended_at=ended_at,
     )
 
 

@@ -25,7 +25,7 @@ def configure_logging(home: Path) -> None:
     config: dict[str, Any] = copy.deepcopy(settings.LOGGING)
     for handler in config["handlers"].values():
         handler["level"] = "WARNING"
-    config["formatters"]["file"] = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    config["formatters"]["file"] = config["formatters"]["plain"]
     config["handlers"]["file"] = {
         "class": "logging.handlers.RotatingFileHandler",
         "filename": str(folder / "meetviz.log"),

@@ -35,6 +35,8 @@ def find_chromium() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Last: Playwright's loop runs in this thread to the end of the session, and tests with a loop of their own cannot.
+    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
     missing = find_chromium() is None
     for item in items:
         if Path(__file__).parent in item.path.parents:

@@ -53,7 +53,7 @@ def test_no_sound_leaves_without_consent(live_site: Any, visit: Visit) -> None:
     guest.page.click("#door-watch")
     guest.page.wait_for_selector("#filmstrip")
     guest.wait("() => document.querySelector('#listening').dataset.state === 'watch'")
-    assert guest.sent[0]["consent"] == {"transcribe": False, "voice_id": False, "keep": False}
+    assert guest.sent[0]["consent"] is None, "watching neither agrees nor takes back"
     assert guest.audio == []
 
 

@@ -51,9 +51,10 @@ export class Door {
         this.form.onsubmit = null;
         if (chosen.capture !== this.microphone) await this.microphone?.stop();
         this.microphone = null;
+        this.agreed ||= Boolean(chosen.consent?.transcribe);
         enter({ name: byId("door-name").value.trim(), ...chosen });
       };
-      byId("door-watch").onclick = () => leave({ source: "watch", consent: this.#consent(false), capture: null });
+      byId("door-watch").onclick = () => leave({ source: "watch", consent: this.#withdrawal(), capture: null });
       this.form.onsubmit = async (event) => {
         event.preventDefault();
         const chosen = await this.#chosen();
@@ -74,6 +75,11 @@ export class Door {
     };
   }
 
+  /** Who only watches takes back what this page agreed to, not what another window of theirs is just speaking by. */
+  #withdrawal() {
+    return this.agreed ? this.#consent(false) : null;
+  }
+
   #problem(text, field) {
     const problem = byId("door-problem");
     problem.hidden = !text;
@@ -85,7 +91,7 @@ export class Door {
   async #chosen() {
     this.#problem("");
     const source = this.#current;
-    if (source === "watch") return { source, consent: this.#consent(false), capture: null };
+    if (source === "watch") return { source, consent: this.#withdrawal(), capture: null };
     if (!byId("consent-transcribe").checked) return this.#problem(t("door_consent"), byId("consent-transcribe"));
     if (source === "microphone") {
       if (!this.microphone) await this.#openMicrophone();

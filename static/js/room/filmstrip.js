@@ -62,7 +62,7 @@ export class Filmstrip {
       ...lines.map((line) => make("span", {}, line)),
       make("span", { class: "bar" }),
     );
-    if (painting?.preview?.startsWith("data:image/")) tile.style.backgroundImage = `url("${painting.preview}")`;
+    if (/^data:image\/[a-z]+;base64,[A-Za-z0-9+/=]*$/.test(painting?.preview ?? "")) tile.style.backgroundImage = `url("${painting.preview}")`;
     if (!this.wait.firstElementChild?.isEqualNode(tile)) this.wait.replaceChildren(tile);
   }
 }

@@ -195,6 +195,7 @@ async function begin() {
   const kept = recovery.take();
   if (!kept) return enter(await door.ask());
   Recovery.resend(socket, kept.streams);
+  door.agreed = Boolean(kept.answer.consent?.transcribe);
   let source = null;
   if (kept.answer.source === "microphone") {
     try {
