@@ -47,7 +47,7 @@ class Command(BaseCommand):
         parser.add_argument("--speed", type=_speed, default=1.0, help="times real time (default: 1)")
         parser.add_argument("--together", action="store_true", help="all files at once, each in a stream of its own")
         parser.add_argument("--mic", action="store_true", help="speak through the microphone until Ctrl-C")
-        parser.add_argument("--name", default="talk", help="name shown in the meeting (default: talk)")
+        parser.add_argument("--name", help="name of the first voice (default: numbered guests)")
         parser.add_argument("--language", choices=["en", "ru", "auto"], help="default: the meeting's")
         parser.add_argument("--no-voice-id", action="store_true", help="transcribe, but do not recognise the voice")
         parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
@@ -82,7 +82,7 @@ class _Talk:
     def __init__(self, command: Command, options: dict[str, Any], recordings: list[tuple[str, Samples]]) -> None:
         self.command = command
         self.recordings = recordings
-        self.name: str = options["name"]
+        self.name: str | None = options["name"]
         self.consent = Consent(transcribe=True, voice_id=not options["no_voice_id"])
         self.language: str | None = options["language"]
         self.speed: float = options["speed"]
