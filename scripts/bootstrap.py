@@ -265,7 +265,7 @@ def lint():
     set_up()
     os.chdir(ROOT)
     imports = "import sys; sys.argv = ['lint-imports']; from importlinter.cli import lint_imports_command as run; run()"
-    for command in (["-m", "ruff", "check", "."], ["-c", imports]):
+    for command in (["-m", "ruff", "check", "."], ["-c", imports], ["-m", "mypy"]):
         status = subprocess.call([VENV_PYTHON] + command)
         if status != 0:
             sys.exit(status)
