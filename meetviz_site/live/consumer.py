@@ -279,7 +279,10 @@ class LiveSocket:
         self._spawn(self._close_stream(number))
 
     async def _close_stream(self, number: int) -> None:
-        stream = self._streams[number]
+        """End a stream once, whoever asks: the client, a consent taken back here or on another socket."""
+        stream = self._streams.get(number)
+        if stream is None or stream.closing:
+            return
         end = await self.hub.desk.close(stream)
         if end is None:  # opened again in the meantime: it goes on
             return

@@ -219,6 +219,7 @@ async def test_consent_taken_back_ends_the_hearing(meeting: Meeting, sentence: n
             pass
         assert code == "consent_required"
         await talk.settled()
+    assert len(talk.of_type("stream.closed")) == 1
     assert talk.seen[-1]["captions"] == []
 
 
