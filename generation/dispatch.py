@@ -63,15 +63,21 @@ def situation_of(meeting: Meeting, now: float) -> director.Situation:
         heard_since_painted=sum(count_words(text) for text, _at in texts),
         in_flight=any(state == Frame.State.PAINTING for state, _forced in states),
         requested=any(state == Frame.State.WAITING and forced for state, forced in states),
-        topic_turned=_topic_turned(meeting, last),
+        topic_turned=_topic_turned(meeting, last, now) if texts else False,
     )
 
 
-def _topic_turned(meeting: Meeting, last: Frame | None) -> bool:
-    """Whether what was said since the last picture is about other things than it shows."""
-    if last is None or not last.scene:
+def _topic_turned(meeting: Meeting, last: Frame | None, now: float) -> bool:
+    """Whether what was said since the last picture is about other things than it shows.
+
+    Asked twice a second for every meeting, so it composes only while the answer can bring a picture forward: once the
+    interval is over the picture is due anyway.
+    """
+    if last is None or not last.scene or last.claimed_at is None:
         return False
-    fresh = [u for u in context_utterances(meeting, timezone.now()) if last.claimed_at and u.heard_at > last.claimed_at]
+    if now >= last.claimed_at.timestamp() + director.interval(meeting.interval_s):
+        return False
+    fresh = [u for u in context_utterances(meeting, timezone.now()) if u.heard_at > last.claimed_at]
     brief = _compose(meeting, fresh, last, hint="") if fresh else None
     before = _signature(Scene.from_wire(last.scene))
     return bool(brief and before and director.topic_turned(before, brief.signature))
@@ -84,13 +90,12 @@ def _signature(scene: Scene) -> frozenset[str]:
 def wish_where_due() -> int:
     """Let the director look at every meeting where something new was said; returns how many wishes came of it."""
     now = timezone.now()
-    newest_frame = Frame.objects.filter(meeting=OuterRef("pk")).order_by("-claimed_at").values("claimed_at")
     heard = Max("utterances__heard_at", filter=Q(utterances__kind=Utterance.Kind.WORDS))
     meetings = (
         Meeting.objects.filter(ended_at=None, paused=False, mode=Meeting.Mode.AUTO)
-        .annotate(heard=heard, painted=Subquery(newest_frame.exclude(claimed_at=None)[:1]))
+        .annotate(heard=heard, claimed=_last_claimed_at("pk"))
         .filter(heard__gt=now - ACTIVE_FOR)
-        .filter(Q(painted=None) | Q(heard__gt=Subquery(newest_frame.exclude(claimed_at=None)[:1])))
+        .filter(Q(claimed=None) | Q(heard__gt=F("claimed")))
     )
     wishes = 0
     for meeting in meetings:
@@ -99,6 +104,12 @@ def wish_where_due() -> int:
             frame_wish(meeting, forced=False)
             wishes += 1
     return wishes
+
+
+def _last_claimed_at(meeting: str) -> Subquery:
+    """When the newest frame of the outer query's meeting was claimed; NULL before the first."""
+    claimed = Frame.objects.filter(meeting=OuterRef(meeting)).exclude(claimed_at=None)
+    return Subquery(claimed.order_by("-claimed_at").values("claimed_at")[:1])
 
 
 def next_request(*, painters: int) -> PaintRequest | None:
@@ -120,11 +131,10 @@ def _claim(painters: int) -> Frame | None:
     now = timezone.now()
     if Frame.objects.filter(state=Frame.State.PAINTING).count() >= painters:
         return None
-    last_painted = Frame.objects.filter(meeting=OuterRef("meeting")).exclude(claimed_at=None)
     candidates = (
         Frame.objects.filter(state=Frame.State.WAITING, not_before__lte=now)
         .exclude(meeting__frames__state=Frame.State.PAINTING)
-        .annotate(meeting_painted=Subquery(last_painted.order_by("-claimed_at").values("claimed_at")[:1]))
+        .annotate(meeting_painted=_last_claimed_at("meeting"))
         .order_by(F("meeting_painted").asc(nulls_first=True), "requested_at")
     )
     for frame in candidates.select_related("meeting")[:20]:
