@@ -122,8 +122,3 @@ def context_utterances(meeting: Meeting, now: datetime) -> list[Utterance]:
     since = now - timedelta(minutes=meeting.context_minutes)
     words = utterances_of(meeting).filter(kind=Utterance.Kind.WORDS, ended_at__gte=since)
     return list(words.order_by("-ended_at")[:CONTEXT_UTTERANCES])[::-1]
-
-
-def meetings_for(user: Any) -> QuerySet[Meeting]:
-    """The meetings that a signed-in user owns or has joined, newest first."""
-    return Meeting.objects.filter(Q(owner=user) | Q(participants__user=user)).distinct().order_by("-created_at")

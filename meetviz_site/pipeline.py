@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 
 from celery import current_app, shared_task
 from django.db import InterfaceError, OperationalError
@@ -96,7 +97,7 @@ def painted(wire: dict) -> None:
     """5. A picture (or why there is none): store it, show it to everyone, and let the next meeting have its turn."""
     result = PaintResult.from_wire(wire)
     if result.error:
-        frame_failed(result.id, result.error)  # type: ignore[arg-type]
+        frame_failed(uuid.UUID(result.id), result.error)
     else:
         frame = frame_painted(result)
         log.info("painted frame=%s total_ms=%s", result.id, frame.timings_ms.get("total") if frame else None)

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext_lazy as _
 
 from meetviz_site.env import env, envbool, envint, envlist
 from meetviz_site.local.secrets import read_or_create_secret
@@ -176,4 +175,3 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "WARNING")},
     "loggers": {"meetviz": {"level": env("LOG_LEVEL", "INFO"), "propagate": True}},
 }
-SITE_NAME = _("MeetViz")

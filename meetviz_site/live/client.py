@@ -386,10 +386,6 @@ class LiveClient:
         """Report that a picture is really on the wall."""
         await self.send("frame.shown", frame=frame_id)
 
-    async def close_stream(self, stream: LiveStream, timeout_s: float = 60.0) -> Event:
-        """See `LiveStream.close`."""
-        return await stream.close(timeout_s)
-
     def _refusal_after(self, number: int) -> LiveError | None:
         for event in self._events_after(number):
             if event.type == "error":

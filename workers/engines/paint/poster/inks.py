@@ -113,13 +113,6 @@ def with_light(colour: RGB, light: float, chroma_factor: float = 1.0) -> RGB:
     return from_oklch(light, chroma * chroma_factor, hue)
 
 
-def best_text_ink(grounds: list[RGB], inks: list[RGB]) -> tuple[RGB, float]:
-    """The ink with the highest worst-case contrast over all `grounds`, and that contrast."""
-    worst = [min(contrast(ink, ground) for ground in grounds) for ink in inks]
-    best = int(np.argmax(worst))
-    return inks[best], worst[best]
-
-
 def fit_for_text(ground: RGB, light_ink: RGB, dark_ink: RGB, wanted: float = TEXT_CONTRAST + 1.1) -> RGB:
     """`ground`, moved in lightness by as little as makes one of the two inks readable on it."""
     light, chroma, hue = oklch(ground)

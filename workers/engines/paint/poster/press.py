@@ -189,11 +189,6 @@ class Sheet:
             mask = np.pad(mask, ((top, bottom), (left, right)), mode="edge")
         return mask, x + dx - left, y + dy - top
 
-    def flood(self, ink: RGB, *, grain: float = 1.0) -> None:
-        """Print the whole trimmed sheet with one ink."""
-        size = (self.height_px, self.width_px)
-        self.lay(np.broadcast_to(np.float32(1), size), ink, grain=grain, loose=False)
-
     def sample(self, corners: list[tuple[float, float]]) -> np.ndarray:
         """Colours printed inside a parallelogram (corners in order), float32 (n, 3), n ≤ 2048."""
         (x0, y0), (x1, y1), _, (x3, y3) = corners
