@@ -40,7 +40,6 @@ def take(request: SpeechRequest) -> SpeechResult | None:
         result,
         id=request.id,
         meeting=request.meeting,
-        settled_sample=request.settled_sample or request.last_sample,
         started_at=request.started_at,
         ended_at=request.ended_at,
         timings_ms={"decode": waited_ms, "guessed": engines_ms},
@@ -48,4 +47,5 @@ def take(request: SpeechRequest) -> SpeechResult | None:
 
 
 def _key(request: SpeechRequest) -> tuple:
-    return (request.stream, request.first_sample, request.last_sample, request.language, request.want_voice)
+    asked = (request.language, request.language_hint, request.prompt, request.want_voice)
+    return (request.stream, request.first_sample, request.last_sample, *asked)

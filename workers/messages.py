@@ -10,15 +10,23 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+import uuid
 from dataclasses import dataclass, field
 
 SAMPLE_RATE_HZ = 16_000
 
 # Task names: the apps reach the engines by these strings and never import the tasks themselves.
 TASK_TRANSCRIBE = "workers.transcribe"
+TASK_INTERIM = "workers.interim"
+TASK_ENGLISH = "workers.english"
+TASK_EMBED = "workers.embed"
+TASK_FETCH_MODELS = "workers.fetch_models"
 TASK_PAINT = "workers.paint"
 # What the hosts call back, on the `core` queue.
 TASK_HEARD = "pipeline.heard"
+TASK_INTERIM_HEARD = "pipeline.interim_heard"
+TASK_ENGLISH_HEARD = "pipeline.english_heard"
+TASK_EMBEDDED = "pipeline.embedded"
 TASK_PAINT_PROGRESS = "pipeline.paint_progress"
 TASK_PAINTED = "pipeline.painted"
 TASK_HEARTBEAT = "pipeline.heartbeat"
@@ -81,6 +89,10 @@ class EngineFacts(Wire):
     load_ms: float = 0.0
     languages: list[str] = field(default_factory=list)
     """Codes that a speech engine can do; empty for engines without a language."""
+    translates: bool = False
+    """A speech engine that can also say in English what was said in another language."""
+    instead_of: str = ""
+    """The model that should do the work and does not (damaged, missing, failing); this engine stands in for it."""
 
 
 @dataclass(slots=True)
@@ -99,14 +111,21 @@ class SpeechRequest(Wire):
     pcm: bytes
     """Signed 16-bit little-endian mono at 16 kHz, `last_sample - first_sample` samples."""
     language: str = "auto"
+    """`en`, `ru`, or `auto`: the engine finds out."""
+    language_hint: str = ""
+    """What the stream was last heard to speak, for `auto`; empty asks the engine to find out anew."""
+    prompt: str = ""
+    """The end of what was said just before on this stream, at most 200 characters; empty after a pause."""
     want_voice: bool = False
     """Compute a voice embedding: only with the speaker's own consent."""
+    want_english: bool = False
+    """For a meeting that is not in English: also say it in English, when there is time, for the prompts."""
+    level_dbfs: float = 0.0
+    """How loud the speech is: of two microphones in one room the louder counts."""
     started_at: float = 0.0
     """When the first sample was spoken."""
     ended_at: float = 0.0
     """When the last sample was spoken: the start of every latency trace."""
-    settled_sample: int = 0
-    """Everything up to here is settled once this utterance is (its end, plus silence already judged)."""
     guess: bool = False
     """Nobody spoke for a moment: decode it, keep the outcome for the final that probably follows, tell nobody."""
     asked_at: float = 0.0
@@ -130,6 +149,10 @@ class Transcript(Wire):
     language: str = "en"
     confidence: float = 1.0
     words: list[Word] = field(default_factory=list)
+    language_probability: float = 1.0
+    """Of `language`, where the engine found it out; 1 where it was told."""
+    rejected: str = ""
+    """Why the text is empty although there was sound: the name of the gate that refused it."""
 
 
 @dataclass(slots=True)
@@ -143,6 +166,24 @@ class VoiceEmbedding(Wire):
 
 
 @dataclass(slots=True)
+class Turn(Wire):
+    """A part of an utterance in one voice, where several people share a microphone."""
+
+    start_ms: int
+    """Counted from the start of the utterance, as are the times of its words."""
+    end_ms: int
+    text: str
+    words: list[Word] = field(default_factory=list)
+    voice: VoiceEmbedding | None = None
+
+
+def turn_id(utterance: str, number: int) -> str:
+    """UUID of the line that the turn of this number becomes: the first has the utterance's, the others theirs from it,
+    the same whenever it arrives again. Turns without words are not counted."""
+    return utterance if number == 0 else str(uuid.uuid5(uuid.UUID(utterance), str(number)))
+
+
+@dataclass(slots=True)
 class SpeechResult(Wire):
     """The outcome of a SpeechRequest; it repeats what `core` needs to store it without asking anybody."""
 
@@ -151,11 +192,14 @@ class SpeechResult(Wire):
     stream: str
     first_sample: int
     last_sample: int
-    settled_sample: int
     started_at: float
     ended_at: float
     transcript: Transcript | None = None
     voice: VoiceEmbedding | None = None
+    """Of the whole utterance; None where `turns` say more."""
+    turns: list[Turn] = field(default_factory=list)
+    """Two or more when the voice changes inside the utterance, else empty."""
+    level_dbfs: float = 0.0
     engine: EngineFacts | None = None
     voice_engine: EngineFacts | None = None
     error: str = ""
@@ -164,6 +208,103 @@ class SpeechResult(Wire):
     decoded_at: float = 0.0
     timings_ms: dict[str, float] = field(default_factory=dict)
     """`queued`, `decode`, `voice`."""
+
+
+@dataclass(slots=True)
+class InterimRequest(Wire):
+    """What of an utterance there is so far. Newest wins; may be lost; one in flight per stream."""
+
+    meeting: int
+    stream: str
+    first_sample: int
+    last_sample: int
+    pcm: bytes
+    """All of it from `first_sample` on: an engine that remembers the utterance decodes only what is new."""
+    language: str = "auto"
+    language_hint: str = ""
+    asked_at: float = 0.0
+
+
+@dataclass(slots=True)
+class InterimResult(Wire):
+    meeting: int
+    stream: str
+    first_sample: int
+    last_sample: int
+    text: str = ""
+    language: str = ""
+    decode_ms: float = 0.0
+    """What it cost the host: how often the next is worth asking for."""
+    error: str = ""
+
+
+@dataclass(slots=True)
+class EnglishRequest(Wire):
+    """Say in English what an utterance that is already written down says in another language."""
+
+    id: str
+    meeting: int
+    pcm: bytes
+    language: str
+
+
+@dataclass(slots=True)
+class EnglishResult(Wire):
+    id: str
+    meeting: int
+    text_en: str
+
+
+@dataclass(slots=True)
+class EmbedRequest(Wire):
+    """A recording of one person to learn the voice from: an enrolment."""
+
+    id: str
+    pcm: bytes
+    """As in SpeechRequest; the whole recording, silences included."""
+
+
+@dataclass(slots=True)
+class EmbedResult(Wire):
+    id: str
+    voice: VoiceEmbedding | None = None
+    speech_s: float = 0.0
+    """How much speech the recording holds."""
+    error: str = ""
+    """Empty, or a code: `too_little_speech`, `engine_failed`."""
+
+
+@dataclass(slots=True)
+class FetchRequest(Wire):
+    """Fetch these models from where the host gets them, beside its work, and use them from then on."""
+
+    models: list[str]
+    """Their names in the catalogue."""
+
+
+@dataclass(slots=True)
+class ModelOffer(Wire):
+    """A real engine that this host could fetch and run well."""
+
+    model: str
+    """Its name in the catalogue."""
+    role: str
+    """`speech` or `voice`."""
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Fetching(Wire):
+    """How far a host is with fetching models."""
+
+    model: str
+    done_bytes: int
+    """Of all that was asked for together."""
+    total_bytes: int
+    state: str = "fetching"
+    """`fetching`, `checking`, `done` or `failed`."""
+    error: str = ""
+    """A code where it failed: `offline`, `damaged`, `disk_full`, `refused` (by the hub), or one that is rarer."""
 
 
 @dataclass(slots=True)
@@ -274,3 +415,6 @@ class Heartbeat(Wire):
     """`EngineFacts.to_wire()` by role: `speech`, `voice`, `paint`."""
     at: float
     version: str = ""
+    offers: list[ModelOffer] = field(default_factory=list)
+    """Real engines in place of demo engines; empty when nothing is missing."""
+    fetching: Fetching | None = None

@@ -20,7 +20,7 @@ class EchoEngine(SpeechEngine):
     def _load(self) -> None:
         self.said = 0
 
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript:
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript:
         self.said += 1
         print("a library that talks to stdout")
         return Transcript(f"{os.getpid()} {self.said} {language} {len(samples)} {samples.dtype}", "en")
@@ -34,7 +34,7 @@ class TouchyEngine(SpeechEngine):
     def _load(self) -> None:
         pass
 
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript:
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript:
         match int(samples[0]):
             case 1:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -55,7 +55,7 @@ class AbsentEngine(SpeechEngine):
     def _load(self) -> None:
         raise EngineError("model_missing", "the model is not installed")
 
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript:
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript:
         raise AssertionError("an engine that does not load is never asked")
 
 

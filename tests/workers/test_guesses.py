@@ -28,7 +28,6 @@ def outcome(asked: SpeechRequest, **values: object) -> SpeechResult:
         stream=asked.stream,
         first_sample=asked.first_sample,
         last_sample=asked.last_sample,
-        settled_sample=asked.last_sample,
         started_at=1.0,
         ended_at=2.0,
         transcript=Transcript("Hello."),

@@ -11,8 +11,17 @@ from kombu.serialization import dumps, loads
 
 from workers import messages
 from workers.messages import (
+    EmbedRequest,
+    EmbedResult,
     EngineFacts,
+    EnglishRequest,
+    EnglishResult,
+    Fetching,
+    FetchRequest,
     Heartbeat,
+    InterimRequest,
+    InterimResult,
+    ModelOffer,
     PaintProgress,
     PaintRequest,
     PaintResult,
@@ -21,6 +30,7 @@ from workers.messages import (
     SpeechResult,
     Thing,
     Transcript,
+    Turn,
     VoiceEmbedding,
     VoiceShare,
     Wire,
@@ -38,23 +48,37 @@ SCENE = Scene(
     language="ru",
     number=3,
 )
+VOICE = VoiceEmbedding([0.6, 0.8], "two-numbers", 1.5)
+TURN = Turn(900, 1500, "there", [Word("there", 900, 1500)])
 MESSAGES: list[Wire] = [
-    SpeechRequest("u", 1, "s", 0, 6, PCM, "en", True, 1.0, 2.0, 6),
+    SpeechRequest("u", 1, "s", 0, 6, PCM, "auto", "ru", "said before", True, True, -23.5, 1.0, 2.0),
     SpeechResult(
-        "u", 1, "s", 0, 6, 6, 1.0, 2.0,
+        "u", 1, "s", 0, 6, 1.0, 2.0,
         transcript=Transcript("hello there", "en", 0.8, [Word("hello", 0, 300, 0.9), Word("there", 300, 600)]),
         voice=VoiceEmbedding([0.6, 0.8], "two-numbers", 1.5),
         engine=EngineFacts("pocketsphinx", "en-us", languages=["en"]),
         voice_engine=EngineFacts("resemblyzer", "ge2e"),
         timings_ms={"decode": 12.5},
     ),
-    SpeechResult("u", 1, "s", 0, 6, 6, 1.0, 2.0, error="engine_failed"),
+    SpeechResult("u", 1, "s", 0, 6, 1.0, 2.0, error="engine_failed"),
+    SpeechResult("u", 1, "s", 0, 6, 1.0, 2.0, turns=[Turn(0, 900, "hello", [Word("hello", 0, 300)], VOICE), TURN]),
+    InterimRequest(1, "s", 0, 6, PCM, "auto", "en", 2.0),
+    InterimResult(1, "s", 0, 6, "hello th", "en", 12.5),
+    EnglishRequest("u", 1, PCM, "ru"),
+    EnglishResult("u", 1, "hello"),
+    EmbedRequest("e", PCM),
+    EmbedResult("e", VOICE, 5.5),
+    FetchRequest(["whisper-base"]),
     PaintRequest("f", 1, "a bridge", "text", SCENE, 2**31 - 1),
     PaintProgress("f", 1, 2, 4, "data:image/jpeg;base64,AA=="),
     PaintResult(
         "f", 1, b"RIFF\x00\xff", b"RIFF", 64, 36, 7, "horizon", EngineFacts("poster", "1"), timings_ms={"paint": 3.0}
     ),
     Heartbeat("paint", "host-1", {"paint": EngineFacts("poster", "1").to_wire()}, 5.0, "0.1.0"),
+    Heartbeat(
+        "speech", "host-1", {}, 5.0, offers=[ModelOffer("whisper-base", "speech", 10)],
+        fetching=Fetching("whisper-base", 5, 10),
+    ),
 ]  # fmt: skip
 NAMES = [f"{type(message).__name__}-{number}" for number, message in enumerate(MESSAGES)]
 
@@ -72,7 +96,7 @@ def test_a_message_comes_back_equal_with_everything_nested_in_it(message: Wire) 
 
 def test_every_message_is_tried_here() -> None:
     tried = {type(message) for message in MESSAGES}
-    nested = {Transcript, Word, VoiceEmbedding, EngineFacts, Scene, Thing, VoiceShare}
+    nested = {Transcript, Word, VoiceEmbedding, Turn, EngineFacts, ModelOffer, Fetching, Scene, Thing, VoiceShare}
     defined = {value for value in vars(messages).values() if isinstance(value, type) and issubclass(value, Wire)}
     assert defined - nested - {Wire} == tried
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.meetings.audio.sounds import Sound, as_floats, clicks, hum, lines, noise, silence, spoken
+from tests.sounds import Sound, as_floats, clicks, hum, lines, noise, silence, spoken
 from workers.engines.base import EngineError, SpeechEngine
 from workers.engines.child import hosted
 from workers.engines.speech.pocketsphinx import Gates, PocketSphinxEngine, mean_probability, tidy, worth_showing

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.meetings.audio.sounds import RATE_HZ, as_floats, lines, noise, silence, spoken
+from tests.sounds import RATE_HZ, as_floats, lines, noise, silence, spoken
 from workers.engines.base import EngineError
 from workers.engines.child import hosted
 from workers.engines.voice.ge2e import mel_frames, read_weights
@@ -136,6 +136,39 @@ def test_pauses_are_left_out_and_speech_is_not() -> None:
     assert 0.75 * len(speech) < len(kept) < 1.05 * len(speech)
 
 
+def test_the_windows_of_an_utterance_lie_where_its_voices_are(engine: ResemblyzerEngine) -> None:
+    anna, robert = as_floats(spoken(0)), as_floats(spoken(1))
+    sound = np.concatenate([as_floats(silence(1)), anna, as_floats(silence(2)), robert, as_floats(silence(1))])
+    change_ms = (RATE_HZ * 2 + len(anna)) * 1000 // RATE_HZ
+    like_anna, like_robert = vector(engine, anna), vector(engine, robert)
+    heard = engine.listen(sound)
+    assert heard.whole == engine.embed(sound)
+    assert [w.start_ms for w in heard.windows] == sorted(w.start_ms for w in heard.windows)
+    assert heard.windows[0].start_ms == pytest.approx(1000, abs=60)
+    assert heard.windows[-1].end_ms == pytest.approx(len(sound) * 1000 // RATE_HZ - 1000, abs=60)
+    for window in heard.windows:
+        assert np.linalg.norm(window.vector) == pytest.approx(1, abs=1e-5)
+        length_ms = window.end_ms - window.start_ms
+        assert length_ms == pytest.approx(1600, abs=350) or window.start_ms < change_ms < window.end_ms
+        if window.end_ms < change_ms:
+            assert window.vector @ like_anna > window.vector @ like_robert
+        elif window.start_ms > change_ms:
+            assert window.vector @ like_robert > window.vector @ like_anna
+
+
+def test_a_window_of_a_voice_that_turns_away_is_still_like_it(engine: ResemblyzerEngine) -> None:
+    sound = as_floats(spoken(1))
+    away = sound.copy()
+    away[len(away) // 2 :] *= np.float32(0.35)
+    cosines = [a.vector @ b.vector for a, b in zip(*(engine.listen(s).windows for s in (sound, away)), strict=True)]
+    assert min(cosines) > 0.95
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.4], ids=["nothing", "too short", "one window"])
+def test_one_window_tells_no_change(engine: ResemblyzerEngine, seconds: float) -> None:
+    assert engine.listen(as_floats(spoken(0))[: int(seconds * RATE_HZ)]).windows == []
+
+
 def test_a_hosted_engine_gives_the_same_vector(engine: ResemblyzerEngine) -> None:
     child = hosted(ResemblyzerEngine)
     try:
@@ -143,6 +176,9 @@ def test_a_hosted_engine_gives_the_same_vector(engine: ResemblyzerEngine) -> Non
         embedding = child.embed(samples)
         assert embedding is not None
         assert np.array(embedding.vector) @ vector(engine, samples) == pytest.approx(1, abs=1e-5)
+        heard, here = child.listen(samples), engine.listen(samples)
+        assert heard.whole == embedding
+        assert [(w.start_ms, w.end_ms) for w in heard.windows] == [(w.start_ms, w.end_ms) for w in here.windows]
         assert child.facts().demo
     finally:
         child.unload()

@@ -30,6 +30,7 @@ class Engine(ABC):
     device: str = "cpu"
     demo: bool = False
     languages: tuple[str, ...] = ()
+    translates: bool = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,6 +62,7 @@ class Engine(ABC):
             demo=self.demo,
             load_ms=round(self._load_ms, 1),
             languages=list(self.languages),
+            translates=self.translates,
         )
 
     @abstractmethod
@@ -71,21 +73,65 @@ class Engine(ABC):
 
 
 class SpeechEngine(Engine):
-    """Words from one utterance."""
+    """Words from one utterance. `samples` are float32 in −1…1, shape (n,), mono, 16 kHz, everywhere here."""
 
-    def transcribe(self, samples: np.ndarray, language: str) -> Transcript:
+    def transcribe(self, samples: np.ndarray, language: str, *, hint: str = "", prompt: str = "") -> Transcript:
         """Write down one utterance.
 
-        `samples`: float32 in −1…1, shape (n,), mono, 16 kHz. `language`: `en`, `ru` or `auto`.
-        Raises EngineError `language_unsupported` instead of inventing words.
+        `language`: `en`, `ru` or `auto`; `hint`: the language to take for `auto`, empty to find it out; `prompt`: what
+        was said just before. Raises EngineError `language_unsupported` instead of inventing words.
         """
+        self._check(language)
+        self.load()
+        return self._transcribe(samples, language if language != "auto" else hint or "auto", prompt)
+
+    def interim(self, key: str, samples: np.ndarray, language: str, *, hint: str = "") -> Transcript:
+        """What of an utterance is understood so far; `samples` is all of it from its beginning.
+
+        `key` names the utterance: an engine may remember what it heard of it and decode only what is new.
+        """
+        self._check(language)
+        self.load()
+        return self._interim(key, samples, language if language != "auto" else hint or "auto")
+
+    def english(self, samples: np.ndarray, language: str) -> str:
+        """In English what the utterance says in `language`; empty where `translates` is False."""
+        if not self.translates:
+            return ""
+        self.load()
+        return self._english(samples, language)
+
+    def _check(self, language: str) -> None:
         if language != "auto" and self.languages and language not in self.languages:
             raise EngineError("language_unsupported", f"{self.name} cannot do {language!r}, only {self.languages}")
-        self.load()
-        return self._transcribe(samples, language)
 
     @abstractmethod
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript: ...
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript: ...
+
+    def _interim(self, key: str, samples: np.ndarray, language: str) -> Transcript:
+        return self._transcribe(samples, language, "")
+
+    def _english(self, samples: np.ndarray, language: str) -> str:
+        return ""
+
+
+@dataclass(slots=True)
+class VoiceWindow:
+    """A short piece of an utterance as a vector, to find out where one voice follows another."""
+
+    start_ms: int
+    end_ms: int
+    vector: np.ndarray
+    """float32, (dimensions,), unit length."""
+
+
+@dataclass(slots=True)
+class HeardVoices:
+    """The voices of an utterance: as if it were one, and piece by piece."""
+
+    whole: VoiceEmbedding | None
+    windows: list[VoiceWindow] = field(default_factory=list)
+    """About 1.5 s each, starting about every 0.75 s, silences left out; empty for short utterances."""
 
 
 class VoiceEngine(Engine):
@@ -98,8 +144,16 @@ class VoiceEngine(Engine):
         self.load()
         return self._embed(samples)
 
+    def listen(self, samples: np.ndarray) -> HeardVoices:
+        """The same for an utterance in which several people may speak one after the other."""
+        self.load()
+        return self._listen(samples)
+
     @abstractmethod
     def _embed(self, samples: np.ndarray) -> VoiceEmbedding | None: ...
+
+    def _listen(self, samples: np.ndarray) -> HeardVoices:
+        return HeardVoices(self._embed(samples))
 
 
 @dataclass(slots=True)

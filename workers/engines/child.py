@@ -28,18 +28,22 @@ from typing import Any, overload
 
 import numpy as np
 
-from workers.engines.base import Engine, EngineError, SpeechEngine, VoiceEngine
-from workers.messages import Transcript, VoiceEmbedding
+from workers.engines.base import Engine, EngineError, HeardVoices, SpeechEngine, VoiceEngine
+from workers.messages import EngineFacts, Transcript, VoiceEmbedding
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from workers.engines.child import serve; serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])"
+    "from workers.engines.child import serve; serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5], "
+    "json.loads(sys.argv[6]))"
 )
 _PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """On two busy cores the idle threads of BLAS spin for each other: 12 s of sound took 0.6 s instead of 0.15 s."""
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+"""Only `workers.models` fetches, and only when somebody asks: no library may download by itself."""
 _EXIT_S = 2.0
+NICENESS = 5
 
 
 class ChildDied(Exception):
@@ -49,7 +53,7 @@ class ChildDied(Exception):
 class Child:
     """One child process with one engine in it; one question at a time."""
 
-    def __init__(self, engine_class: type[Engine]) -> None:
+    def __init__(self, engine_class: type[Engine], options: dict[str, Any], threads: int) -> None:
         ours, theirs = Pipe(duplex=True)
         self._connection = ours
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,7 +62,7 @@ class Child:
         started = threading.Event()
         # Linux sends the death signal when the *thread* that started the child ends, not the process: so a thread that
         # lives as long as the child starts it, and collects it, so that no zombie stays.
-        arguments = (engine_class, theirs, started)
+        arguments = (engine_class, options, threads, theirs, started)
         threading.Thread(target=self._keep, args=arguments, name="engine-child", daemon=True).start()
         started.wait()
         theirs.close()
@@ -93,10 +97,17 @@ class Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_EXIT_S)
 
-    def _keep(self, engine_class: type[Engine], theirs: Connection, started: threading.Event) -> None:
+    def _keep(
+        self,
+        engine_class: type[Engine],
+        options: dict[str, Any],
+        threads: int,
+        theirs: Connection,
+        started: threading.Event,
+    ) -> None:
         path = [os.path.abspath(entry) for entry in sys.path]
         command = [sys.executable, "-c", _START, json.dumps(path), str(theirs.fileno()), str(os.getpid())]
-        command += [engine_class.__module__, engine_class.__qualname__]
+        command += [engine_class.__module__, engine_class.__qualname__, json.dumps(options)]
         try:
             # What a library prints must not get between the lines of a command that prints JSON: stdout goes to stderr.
             process = subprocess.Popen(
@@ -104,7 +115,7 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
-                env={**_ONE_THREAD, **os.environ},
+                env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, **_OFFLINE},
             )
         except OSError as error:
             self._failure = error
@@ -118,19 +129,24 @@ class Child:
 class _Hosted:
     """What the hosted engines share: a child that is started when needed and once more when it dies."""
 
-    def __init__(self, engine_class: type[Engine], timeout_s: float) -> None:
+    def __init__(self, engine_class: type[Engine], options: dict[str, Any], threads: int, timeout_s: float) -> None:
         super().__init__()
         if engine_class.__module__ == "__main__":
             raise ValueError(f"{engine_class.__qualname__} must be in a module that a child can import")
         self._engine_class = engine_class
+        self._options = options
+        self._threads = threads
         self._timeout_s = timeout_s
         self._asking = threading.Lock()
         self._child: Child | None = None
-        self.name = engine_class.name
-        self.model = engine_class.model
-        self.device = engine_class.device
-        self.demo = engine_class.demo
-        self.languages = engine_class.languages
+        # What an engine says of itself without loading anything.
+        engine = engine_class(**options)
+        self.name = engine.name
+        self.model = engine.model
+        self.device = engine.device
+        self.demo = engine.demo
+        self.languages = engine.languages
+        self.translates = engine.translates
 
     @property
     def child_pid(self) -> int | None:
@@ -154,9 +170,10 @@ class _Hosted:
                     self._child = None
                 try:
                     if self._child is None:
-                        self._child = Child(self._engine_class)
+                        self._child = Child(self._engine_class, self._options, self._threads)
                         # A child that hangs while it starts would not read a large question; a small one fits.
                         self._child.ask("load", (), self._timeout_s)
+                        self._learn(self._child.ask("facts", (), self._timeout_s))
                     return self._child.ask(method, arguments, self._timeout_s)
                 except ChildDied:
                     self._end()
@@ -165,6 +182,10 @@ class _Hosted:
                     message = f"{self.name} took longer than {self._timeout_s:.0f} s"
                     raise EngineError("engine_failed", message) from None
             raise EngineError("engine_failed", f"{self.name} keeps dying in its process; the log has its last words")
+
+    def _learn(self, facts: EngineFacts) -> None:
+        """What only loading shows: on which device it runs after all, what the model's files say."""
+        self.device, self.languages, self.translates = facts.device, tuple(facts.languages), facts.translates
 
     def _end(self) -> None:
         if self._child is not None:
@@ -175,41 +196,69 @@ class _Hosted:
 class HostedSpeechEngine(_Hosted, SpeechEngine):
     """A SpeechEngine whose work happens in a child process."""
 
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript:
-        transcript: Transcript = self._ask("transcribe", samples, language)
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript:
+        transcript: Transcript = self._ask("_transcribe", samples, language, prompt)
         return transcript
+
+    def _interim(self, key: str, samples: np.ndarray, language: str) -> Transcript:
+        transcript: Transcript = self._ask("_interim", key, samples, language)
+        return transcript
+
+    def _english(self, samples: np.ndarray, language: str) -> str:
+        text: str = self._ask("_english", samples, language)
+        return text
 
 
 class HostedVoiceEngine(_Hosted, VoiceEngine):
     """A VoiceEngine whose work happens in a child process."""
 
-    def __init__(self, engine_class: type[VoiceEngine], timeout_s: float) -> None:
-        super().__init__(engine_class, timeout_s)
+    def __init__(
+        self, engine_class: type[VoiceEngine], options: dict[str, Any], threads: int, timeout_s: float
+    ) -> None:
+        super().__init__(engine_class, options, threads, timeout_s)
         self.dimensions = engine_class.dimensions
 
     def _embed(self, samples: np.ndarray) -> VoiceEmbedding | None:
-        embedding: VoiceEmbedding | None = self._ask("embed", samples)
+        embedding: VoiceEmbedding | None = self._ask("_embed", samples)
         return embedding
 
+    def _listen(self, samples: np.ndarray) -> HeardVoices:
+        heard: HeardVoices = self._ask("_listen", samples)
+        return heard
+
 
 @overload
-def hosted(engine_class: type[SpeechEngine], *, timeout_s: float = ...) -> HostedSpeechEngine: ...
+def hosted(
+    engine_class: type[SpeechEngine],
+    options: dict[str, Any] | None = ...,
+    *,
+    threads: int = ...,
+    timeout_s: float = ...,
+) -> HostedSpeechEngine: ...
 @overload
-def hosted(engine_class: type[VoiceEngine], *, timeout_s: float = ...) -> HostedVoiceEngine: ...
-def hosted(engine_class: Any, *, timeout_s: float = 60.0) -> Any:
-    """An engine of this class that works in a child process. The class is made there without arguments.
+def hosted(
+    engine_class: type[VoiceEngine], options: dict[str, Any] | None = ..., *, threads: int = ..., timeout_s: float = ...
+) -> HostedVoiceEngine: ...
+def hosted(
+    engine_class: Any, options: dict[str, Any] | None = None, *, threads: int = 1, timeout_s: float = 60.0
+) -> Any:
+    """An engine of this class that works in a child process.
 
-    `timeout_s` bounds loading and every call; a child that takes longer is killed and the call raises EngineError.
+    `options`: the keyword arguments that make it, values that JSON can spell; making one must be cheap and load
+    nothing. `threads`: of the libraries that compute in the child. `timeout_s` bounds loading and every call; a child
+    that takes longer is killed and the call raises EngineError.
     """
     host: Any = HostedSpeechEngine if issubclass(engine_class, SpeechEngine) else HostedVoiceEngine
-    return host(engine_class, timeout_s)
+    return host(engine_class, options or {}, threads, timeout_s)
 
 
-def serve(descriptor: int, parent_pid: int, module: str, qualname: str) -> None:
+def serve(descriptor: int, parent_pid: int, module: str, qualname: str, options: dict[str, Any]) -> None:
     """Main of the child: answer until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with(parent_pid)
+    # Hearing may take all of a small machine; whoever waits for the web process should not notice.
+    os.nice(NICENESS)
     connection = Connection(descriptor)
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     # A thread reads, so that the end of the parent is seen during a long computation, too.
@@ -223,7 +272,7 @@ def serve(descriptor: int, parent_pid: int, module: str, qualname: str) -> None:
                 target: Any = importlib.import_module(module)
                 for part in qualname.split("."):
                     target = getattr(target, part)
-                engine = target()
+                engine = target(**options)
             answer = ("value", getattr(engine, method)(*arguments))
         except EngineError as error:
             answer = ("error", (error.code, str(error)))

@@ -1,8 +1,8 @@
 """Words by PocketSphinx 5, whose wheel carries an English model: the embedded engine that needs no download.
 
-It decodes whole utterances, both passes: fed piece by piece its word error rate is a third higher, because its mean
-normalisation needs the whole. It holds Python's global lock while it decodes, so a server runs it as
-`hosted(PocketSphinxEngine)`.
+Finals are whole utterances, both passes: fed piece by piece its word error rate is a third higher, because its mean
+normalisation needs the whole. Interims come from decoders of their own that run along (`running_decoders.py`). It holds
+Python's global lock while it decodes, so a server runs it as `hosted(PocketSphinxEngine)`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.engines.base import EngineError, SpeechEngine
+from workers.engines.speech.running_decoders import RunningDecoders
 from workers.messages import SAMPLE_RATE_HZ, Transcript, Word
 
 FRAME_MS = 10
@@ -47,6 +48,8 @@ class Gates:
     """Mean posterior of the words, weighted by their duration; noisy recordings of real speech go down to 0.13."""
     min_confidence_of_few: float = 0.3
     """The same for one or two words, which noise becomes most easily."""
+    max_word_s: float = 0.9
+    """Mean duration of an interim's words, which have no confidence yet: noise becomes one word that never ends."""
 
 
 TARGET_DBFS = -28.0
@@ -80,13 +83,15 @@ class PocketSphinxEngine(SpeechEngine):
             raise EngineError("engine_failed", message) from error
         try:
             self._decoder = Decoder(**DECODER_OPTIONS)
+            self._running = RunningDecoders(lambda options: Decoder(**options))
+            self._running.warm_up()
         except (RuntimeError, ValueError) as error:
             raise EngineError("engine_failed", f"PocketSphinx does not start: {error}") from error
 
     def _unload(self) -> None:
-        del self._decoder
+        del self._decoder, self._running
 
-    def _transcribe(self, samples: np.ndarray, language: str) -> Transcript:
+    def _transcribe(self, samples: np.ndarray, language: str, prompt: str) -> Transcript:
         pcm = prepared(samples, self.gates)
         if pcm is None:
             return Transcript("", "en", 0.0)
@@ -98,6 +103,15 @@ class PocketSphinxEngine(SpeechEngine):
             return Transcript("", "en", confidence)
         return Transcript(tidy(word.text for word in words), "en", confidence, words)
 
+    def _interim(self, key: str, samples: np.ndarray, language: str) -> Transcript:
+        if len(samples) < self.gates.min_speech_s * SAMPLE_RATE_HZ:
+            return Transcript("", "en", 0.0)
+        with self._lock:
+            words = words_of(self._running.advance(key, samples))
+        if not worth_showing_already(words, len(samples) / SAMPLE_RATE_HZ, self.gates):
+            return Transcript("", "en", 0.0)
+        return Transcript(tidy(word.text for word in words).removesuffix("."), "en", 0.0, words)
+
     def _decode(self, pcm: bytes) -> list[Word]:
         decoder = self._decoder
         decoder.start_utt()
@@ -105,19 +119,24 @@ class PocketSphinxEngine(SpeechEngine):
             decoder.process_raw(pcm, no_search=False, full_utt=True)
         finally:
             decoder.end_utt()
-        words = []
-        for segment in decoder.seg() or ():
-            if _FILLER.match(segment.word):
-                continue
-            words.append(
-                Word(
-                    text=_first_person(_ALTERNATIVE.sub("", segment.word).lower()),
-                    start_ms=segment.start_frame * FRAME_MS,
-                    end_ms=(segment.end_frame + 1) * FRAME_MS,
-                    probability=round(min(1.0, max(0.0, float(segment.prob))), 4),
-                )
+        return words_of(decoder)
+
+
+def words_of(decoder: Any) -> list[Word]:
+    """The best hypothesis of a PocketSphinx decoder, without what it calls silence or noise."""
+    words = []
+    for segment in decoder.seg() or ():
+        if _FILLER.match(segment.word):
+            continue
+        words.append(
+            Word(
+                text=_first_person(_ALTERNATIVE.sub("", segment.word).lower()),
+                start_ms=segment.start_frame * FRAME_MS,
+                end_ms=(segment.end_frame + 1) * FRAME_MS,
+                probability=round(min(1.0, max(0.0, float(segment.prob))), 4),
             )
-        return words
+        )
+    return words
 
 
 def prepared(samples: np.ndarray, gates: Gates) -> bytes | None:
@@ -149,6 +168,16 @@ def worth_showing(words: list[Word], duration_s: float, gates: Gates) -> bool:
         return False
     few = len(words) <= _FEW_WORDS
     if mean_probability(words) < (gates.min_confidence_of_few if few else gates.min_confidence):
+        return False
+    return not all(word.text in _PHANTOMS for word in words)
+
+
+def worth_showing_already(words: list[Word], duration_s: float, gates: Gates) -> bool:
+    """The same of an unfinished utterance, by its words' times alone."""
+    if not words:
+        return False
+    words_ms = sum(word.end_ms - word.start_ms for word in words)
+    if words_ms < gates.min_word_share * duration_s * 1000 or words_ms > gates.max_word_s * 1000 * len(words):
         return False
     return not all(word.text in _PHANTOMS for word in words)
 

@@ -1,0 +1,103 @@
+"""Which model a host runs, and which it should fetch: the best that the machine keeps up with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workers.hardware import CudaDevice, Hardware
+from workers.models.catalogue import CATALOGUE, Role
+from workers.models.choice import AUTO, candidates, recommended
+from workers.models.store import Look, State
+
+TWO_CORES = Hardware("Linux", "x86_64", 2, 8_000)
+EIGHT_CORES = replace(TWO_CORES, cores=8)
+GTX_1660_TI = replace(EIGHT_CORES, cuda=(CudaDevice(0, "NVIDIA GeForce GTX 1660 Ti", (7, 5), 6_144),))
+SMALL_CARD = replace(TWO_CORES, cuda=(CudaDevice(0, "NVIDIA GeForce GTX 1050", (6, 1), 2_048),))
+
+
+def looks(**states: State) -> dict[str, Look]:
+    """What there is of each model; underscores in names stand for dashes."""
+    here = {name.replace("_", "-"): state for name, state in states.items()}
+    return {
+        name: Look(model, here.get(name, State.ABSENT), Path("/models") / name, problem="a file is missing")
+        for name, model in CATALOGUE.items()
+    }
+
+
+def chosen(role: Role, wish: str, machine: Hardware, **states: State) -> list[tuple[str, bool]]:
+    """(name, usable), best first."""
+    return [(found.name, not found.problem) for found in candidates(role, wish, looks(**states), machine)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        (TWO_CORES, "whisper-base"),
+        (EIGHT_CORES, "whisper-small"),
+        (GTX_1660_TI, "whisper-large-v3"),
+        (SMALL_CARD, "whisper-small"),
+    ],
+)
+def test_what_is_worth_fetching_depends_on_the_machine(machine: Hardware, name: str) -> None:
+    assert recommended(Role.SPEECH, machine).name == name
+    assert recommended(Role.VOICE, machine).name == "ecapa-voxceleb"
+
+
+def test_with_nothing_installed_the_demo_engine_is_all_there_is() -> None:
+    assert chosen(Role.SPEECH, AUTO, TWO_CORES) == [("pocketsphinx", True)]
+    assert chosen(Role.VOICE, AUTO, TWO_CORES) == [("resemblyzer", True)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "first"), [(TWO_CORES, "whisper-base"), (EIGHT_CORES, "whisper-small"), (GTX_1660_TI, "whisper-small")]
+)
+def test_of_what_is_installed_the_best_for_the_machine_comes_first(machine: Hardware, first: str) -> None:
+    names = chosen(
+        Role.SPEECH, AUTO, machine, whisper_tiny=State.WHOLE, whisper_base=State.WHOLE, whisper_small=State.WHOLE
+    )
+    assert names[0] == (first, True) and names[-1] == ("pocketsphinx", True) and len(names) == 4
+
+
+def test_what_a_processor_cannot_keep_up_with_is_taken_only_when_named() -> None:
+    states = {"whisper_large_v3": State.WHOLE}
+    assert chosen(Role.SPEECH, AUTO, EIGHT_CORES, **states) == [("pocketsphinx", True)]
+    assert chosen(Role.SPEECH, "whisper-large-v3", EIGHT_CORES, **states)[0] == ("whisper-large-v3", True)
+
+
+def test_a_model_for_english_alone_comes_after_all_that_know_more() -> None:
+    states = {"distil_large_v3": State.WHOLE, "whisper_tiny": State.WHOLE}
+    assert chosen(Role.SPEECH, AUTO, GTX_1660_TI, **states)[:2] == [("whisper-tiny", True), ("distil-large-v3", True)]
+
+
+def test_a_damaged_model_stands_where_it_would_be_chosen_and_half_a_one_does_not() -> None:
+    states = {"whisper_small": State.DAMAGED, "whisper_base": State.WHOLE, "whisper_tiny": State.PARTLY}
+    assert chosen(Role.SPEECH, AUTO, EIGHT_CORES, **states) == [
+        ("whisper-small", False), ("whisper-base", True), ("pocketsphinx", True),
+    ]  # fmt: skip
+
+
+def test_a_demo_engine_can_be_asked_for() -> None:
+    assert chosen(Role.SPEECH, "pocketsphinx", TWO_CORES, whisper_base=State.WHOLE) == [("pocketsphinx", True)]
+
+
+def test_a_model_that_is_named_and_not_there_has_only_the_demo_engine_behind_it() -> None:
+    assert chosen(Role.SPEECH, "whisper-small", TWO_CORES, whisper_base=State.WHOLE) == [
+        ("whisper-small", False), ("pocketsphinx", True),
+    ]  # fmt: skip
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    (found, demo) = candidates(Role.SPEECH, str(tmp_path), looks(), TWO_CORES)
+    assert (found.engine, found.folder, found.problem) == ("faster-whisper", tmp_path, "")
+    assert demo.demo
+    (lost, _demo) = candidates(Role.VOICE, str(tmp_path / "nowhere"), looks(), TWO_CORES)
+    assert (lost.engine, lost.problem) == ("speechbrain", f"there is no folder {tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize("wish", ["whisper", "ecapa-voxceleb"])
+def test_a_wish_that_is_none_is_answered_with_what_can_be_wished(wish: str) -> None:
+    (found, demo) = candidates(Role.SPEECH, wish, looks(), TWO_CORES)
+    assert "MEETVIZ_SPEECH must be one of auto, pocketsphinx, whisper-tiny" in found.problem and demo.demo

@@ -1,0 +1,1 @@
+"""Real models on this host: which there are, where they lie, how they get here."""
