@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 FRAME_MS = 32
+_WORD_GAP_FRAMES = 4
+"""Silence from which on nobody is taken to be in the middle of a word: 128 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class EndpointingOptions:
     """Voiced for this long: someone is speaking. Shorter clicks are forgotten after `blip_ms`."""
     blip_ms: int = 160
     """Silence after which what never reached `start_ms` is given up."""
-    end_silence_ms: int = 500
-    """Silence that ends an utterance."""
+    end_silence_ms: int = 480
+    """Silence that ends an utterance: counted in whole frames, so half a second after the voice on average."""
     pre_roll_ms: int = 384
     """Sound kept from before the first voiced frame: weak first consonants are there."""
     post_roll_ms: int = 224
@@ -34,6 +36,10 @@ class EndpointingOptions:
     """Silence after which the utterance is probably over: it can be decoded on a guess, it will end just here."""
     min_voiced_ms: int = 224
     """Less voice than this is not worth the recogniser: it becomes silence."""
+    sure_probability: float = 0.75
+    """What is shorter than `sure_voiced_ms` must be voice with this mean probability over its voiced frames, or it
+    becomes silence: notes of a melody reach 0.73, short utterances of clear speech have at least 0.85."""
+    sure_voiced_ms: int = 1_000
     soft_limit_ms: int = 8_000
     """From this length on an utterance ends at the first `cut_gap_ms` of silence, so that pictures need no pause."""
     cut_gap_ms: int = 160
@@ -81,6 +87,7 @@ class Endpointer:
         self._pre_roll = frames_of(o.pre_roll_ms)
         self._post_roll = frames_of(o.post_roll_ms)
         self._min_voiced = frames_of(o.min_voiced_ms)
+        self._sure_voiced = frames_of(o.sure_voiced_ms)
         self._soft = frames_of(o.soft_limit_ms)
         self._cut_gap = frames_of(o.cut_gap_ms)
         self._hard = frames_of(o.hard_limit_ms)
@@ -88,6 +95,7 @@ class Endpointer:
         self._floor = 0
         self._first: int | None = None
         self._voiced = 0
+        self._certainty = 0.0
         self._last_voiced = 0
         self._announced = False
         # What a cut at the hard limit chooses from: the frames after the soft limit.
@@ -102,6 +110,11 @@ class Endpointer:
     def first(self) -> int | None:
         """First frame of the utterance in hand (pre-roll included), None when idle."""
         return self._first
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether someone speaks for certain, and did so a moment ago: not in the pauses between words."""
+        return self._announced and self._frame - 1 - self._last_voiced < _WORD_GAP_FRAMES
 
     @property
     def silent_until(self) -> int:
@@ -123,6 +136,7 @@ class Endpointer:
         going = voiced or probability >= options.stop_probability
         if voiced:
             self._voiced += 1
+            self._certainty += probability
         if going:
             self._last_voiced = frame
         length = self._frame - self._first
@@ -135,11 +149,11 @@ class Endpointer:
         silence = frame - self._last_voiced
         if silence >= self._end or (not self._announced and silence >= self._blip):
             decisions.append(self._close(min(self._frame, self._last_voiced + 1 + self._post_roll)))
-        elif length > self._soft and silence >= self._cut_gap and self._voiced >= self._min_voiced:
+        elif length > self._soft and silence >= self._cut_gap and self._is_speech:
             decisions.append(self._close(self._frame))
         elif length >= self._hard:
             decisions += self._cut()
-        elif silence == self._guess and self._voiced >= self._min_voiced:
+        elif silence == self._guess and self._is_speech:
             decisions.append(Decision(DecisionKind.PAUSED, self._first, self._last_voiced + 1 + self._post_roll))
         return decisions
 
@@ -158,16 +172,24 @@ class Endpointer:
         self._floor = self._frame
         return [decision]
 
+    @property
+    def _is_speech(self) -> bool:
+        """Whether what is in hand is worth the recogniser."""
+        if self._voiced < self._min_voiced:
+            return False
+        return self._voiced >= self._sure_voiced or self._certainty >= self.options.sure_probability * self._voiced
+
     def _close(self, last: int) -> Decision:
         first = self._first
         assert first is not None
-        if self._voiced >= self._min_voiced:
+        if self._is_speech:
             decision = Decision(DecisionKind.UTTERANCE, first, last)
             self._floor = last
         else:
             decision = Decision(DecisionKind.DROPPED, first, first)
         self._first = None
         self._voiced = 0
+        self._certainty = 0.0
         self._announced = False
         self._cut_from.clear()
         return decision
@@ -185,6 +207,8 @@ class Endpointer:
             return [decision]
         self._first = self._floor
         self._voiced = sum(h.voiced for h in rest)
+        # It was speech before the cut, so it is behind it.
+        self._certainty = float("inf")
         self._last_voiced = cut + going[-1]
         if self._voiced < self._start:
             return [decision]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,8 +12,11 @@ from meetings.audio import SAMPLE_RATE_HZ
 from meetings.audio.endpointing import Decision, DecisionKind, Endpointer, EndpointingOptions
 from meetings.audio.frames import Samples
 from meetings.audio.timeline import Timeline
-from meetings.audio.vad import FRAME_SAMPLES, VadOptions, VoiceActivityDetector
+from meetings.audio.vad import FRAME_SAMPLES, QUIETEST_DBFS, VadOptions, VoiceActivityDetector
 
+_IDLE_FRAMES = 6
+"""While nobody speaks, frames are judged so many at a time: 192 ms. Most microphones are silent most of the time, and
+what judging costs is mostly paid per call."""
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ * 2
 """Longer input is taken in pieces, so that memory stays bounded whatever a caller feeds."""
 
@@ -31,6 +36,8 @@ class Utterance:
     last_sample: int
     pcm: bytes = field(repr=False)
     """Signed 16-bit little-endian mono at 16 kHz, `last_sample - first_sample` samples."""
+    level_dbfs: float = 0.0
+    """Mean power of its voiced frames; of two microphones in one room the louder counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Pause:
     first_sample: int
     last_sample: int
     pcm: bytes = field(repr=False)
+    level_dbfs: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,28 @@ class StreamSession:
         return (self.received_sample - self._sample_of(first)) / SAMPLE_RATE_HZ
 
     @property
+    def is_speaking(self) -> bool:
+        """Whether someone is in the middle of a word, as far as the frames so far tell."""
+        return self._endpointer.is_speaking
+
+    @property
+    def first_in_hand(self) -> int | None:
+        """First sample of the utterance that is not closed yet, None while nobody speaks."""
+        first = self._endpointer.first
+        return None if first is None else self._sample_of(first)
+
+    def so_far(self) -> Utterance | None:
+        """The utterance in hand as far as it has come, from its first sample on; None while nobody speaks.
+
+        Its end is the newest sample; the Utterance that follows has the same beginning.
+        """
+        first = self.first_in_hand
+        if first is None:
+            return None
+        pcm = bytes(self._kept[2 * (first - self._kept_from) :])
+        return Utterance(first, first + len(pcm) // 2, pcm, self._level_of(first, self.received_sample))
+
+    @property
     def level(self) -> float:
         """How loud the newest frames were, in dBFS; −inf before the first."""
         return self._level_dbfs
@@ -112,6 +142,10 @@ class StreamSession:
             events += self._judge()
         return events + self._silence(self._sample_of(self._endpointer.silent_until))
 
+    def catch_up(self) -> list[Event]:
+        """Nothing follows at present: judge what waits for more frames to be judged with."""
+        return self._judge(least=1) + self._silence(self._sample_of(self._endpointer.silent_until))
+
     def finish(self) -> list[Event]:
         """The stream ends here (or pauses for long): close what is in hand; all that came is accounted for."""
         end = self.received_sample
@@ -124,22 +158,29 @@ class StreamSession:
         self._origin = sample
         self._kept = bytearray()
         self._kept_from = sample
+        self._frames: deque[tuple[int, float]] = deque()
+        """First sample and power of the voiced frames whose sound is kept."""
         self._detector = VoiceActivityDetector(self._options.vad)
         self._endpointer = Endpointer(self._options.endpointing)
 
     def _sample_of(self, frame: int) -> int:
         return self._origin + frame * FRAME_SAMPLES
 
-    def _judge(self) -> list[Event]:
-        """Judge the whole frames that have come, then forget the sound that nothing needs any more."""
+    def _judge(self, least: int = _IDLE_FRAMES) -> list[Event]:
+        """Judge the whole frames that have come, then forget the sound that nothing needs any more. While nobody
+        speaks, fewer than `least` wait for the next message."""
         offset = self._sample_of(self._endpointer.frame) - self._kept_from
         frames = (len(self._kept) // 2 - offset) // FRAME_SAMPLES
-        if frames < 1:
+        if frames < (least if self._endpointer.first is None else 1):
             return []
         new = np.frombuffer(bytes(self._kept[2 * offset : 2 * (offset + frames * FRAME_SAMPLES)]), dtype="<i2")
         judged = self._detector.judge(new)
         self._level_dbfs = float(judged.loudness_dbfs.max())
         endpointer = self._endpointer
+        voiced_from = self._options.endpointing.start_probability
+        for index in np.flatnonzero(judged.probabilities >= voiced_from).tolist():
+            power = 10 ** (float(judged.loudness_dbfs[index]) / 10)
+            self._frames.append((self._sample_of(endpointer.frame + index), power))
         events: list[Event] = []
         if endpointer.first is None and not judged.probabilities.any():
             endpointer.skip(frames)
@@ -161,13 +202,19 @@ class StreamSession:
             return []
         begin = 2 * (first - self._kept_from)
         pcm = bytes(self._kept[begin : begin + 2 * (last - first)])
+        level_dbfs = self._level_of(first, last)
         if decision.kind is DecisionKind.PAUSED:
-            return [Pause(first, last, pcm)]
+            return [Pause(first, last, pcm, level_dbfs)]
         self._silent_until = last
-        return [Utterance(first, last, pcm)]
+        return [Utterance(first, last, pcm, level_dbfs)]
+
+    def _level_of(self, first: int, last: int) -> float:
+        """Mean power of the voiced frames that begin in a half-open range, dBFS."""
+        powers = [power for sample, power in self._frames if first <= sample < last]
+        return round(10 * math.log10(sum(powers) / len(powers)), 1) if powers else QUIETEST_DBFS
 
     def _close_at(self, end: int) -> list[Event]:
-        events: list[Event] = []
+        events = self._judge(least=1)
         for decision in self._endpointer.finish():
             events += self._events_of(decision, end)
         return events + self._silence(end)
@@ -182,3 +229,5 @@ class StreamSession:
         if sample > self._kept_from:
             del self._kept[: 2 * (sample - self._kept_from)]
             self._kept_from = sample
+        while self._frames and self._frames[0][0] < sample:
+            self._frames.popleft()

@@ -8,7 +8,7 @@ import pytest
 from meetings.audio.endpointing import EndpointingOptions
 from meetings.audio.session import Event, Gap, Pause, SessionOptions, Silence, SpeechStarted, StreamSession, Utterance
 from meetings.audio.vad import FRAME_SAMPLES
-from tests.meetings.audio.sounds import RATE_HZ, Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
+from tests.sounds import RATE_HZ, Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
 
 MESSAGE = 3200
 """200 ms, what browsers send."""
@@ -221,3 +221,60 @@ def test_limits_can_be_set() -> None:
     found = utterances(session.feed(0, np.concatenate([silence(0.5), spoken(0), spoken(1)])) + session.finish())
     assert len(found) > 2
     assert all(u.last_sample - u.first_sample <= 2.1 * RATE_HZ for u in found)
+
+
+def test_an_utterance_can_be_asked_for_while_it_is_spoken() -> None:
+    samples = np.concatenate([silence(0.5), spoken(1), silence(1)])
+    (whole,) = utterances(hear(samples))
+    session = StreamSession()
+    looks = []
+    for start in range(0, len(samples), MESSAGE):
+        session.feed(start, samples[start : start + MESSAGE])
+        so_far = session.so_far()
+        if so_far is not None:
+            assert session.first_in_hand == so_far.first_sample == whole.first_sample
+            assert so_far.last_sample == session.received_sample
+            assert so_far.pcm[: len(whole.pcm)] == whole.pcm[: len(so_far.pcm)]
+            looks.append(so_far)
+    assert len(looks) > 20
+    assert session.so_far() is None and session.first_in_hand is None
+
+
+def test_somebody_is_speaking_in_words_and_not_in_the_pauses() -> None:
+    speech = spoken(0)
+    samples = np.concatenate([silence(1), speech, silence(1)])
+    session = StreamSession()
+    speaking = []
+    for start in range(0, len(samples), 512):
+        session.feed(start, samples[start : start + 512])
+        speaking.append(session.is_speaking)
+    frame_s = 512 / RATE_HZ
+    assert not any(speaking[: int(1 / frame_s)])
+    assert sum(speaking) * frame_s > 0.6 * len(speech) / RATE_HZ
+    assert not any(speaking[-int(0.6 / frame_s) :])
+
+
+def test_the_level_is_that_of_the_speech_and_not_of_the_pauses() -> None:
+    quiet = np.concatenate([noise(1, -70), spoken(1), noise(1, -70)])
+    (soft,) = utterances(hear((quiet * 0.25).astype(np.int16)))
+    (loud,) = utterances(hear(quiet))
+    speech = spoken(1) / 32768
+    whole_dbfs = 10 * np.log10(np.mean(speech * speech))
+    assert whole_dbfs - 1 < loud.level_dbfs < whole_dbfs + 4
+    assert soft.level_dbfs == pytest.approx(loud.level_dbfs - 12, abs=1)
+
+
+def test_a_guess_carries_the_level_of_its_final() -> None:
+    events = hear(np.concatenate([silence(0.5), spoken(0), silence(1)]))
+    (guess, *_), (final, *_) = [e for e in events if isinstance(e, Pause)], utterances(events)
+    assert guess.level_dbfs == final.level_dbfs < 0
+
+
+def test_silence_that_nothing_follows_is_judged_to_its_last_whole_frame() -> None:
+    session = StreamSession()
+    quiet, rest = silence(4.0)[: 120 * FRAME_SAMPLES], silence(4.0)[: 5 * FRAME_SAMPLES]
+    pre_roll = 12 * FRAME_SAMPLES
+    assert session.feed(0, quiet) == [Silence(len(quiet) - pre_roll)]
+    assert session.feed(len(quiet), rest) == []
+    assert session.catch_up() == [Silence(len(quiet) + len(rest) - pre_roll)]
+    assert session.catch_up() == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meetings.audio.vad import FRAME_SAMPLES, LoudnessGate, VadOptions, VoiceActivityDetector
-from tests.meetings.audio.sounds import Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
+from tests.sounds import Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
 
 EVERYTHING = VadOptions(floor_dbfs=-1000, above_noise_db=-1000)
 
