@@ -13,6 +13,10 @@ class Host(models.Model):
     queue = models.CharField(_("queue"), max_length=20)
     name = models.CharField(_("host"), max_length=200)
     engines = models.JSONField(_("engines"), default=dict, blank=True)
+    offers = models.JSONField(default=list, blank=True)
+    """Real engines that it could fetch (`ModelOffer`)."""
+    fetching = models.JSONField(null=True, blank=True)
+    """How far it is with fetching models (`Fetching`)."""
     version = models.CharField(_("version"), max_length=40, blank=True)
     seen_at = models.DateTimeField(_("seen"), default=timezone.now)
 

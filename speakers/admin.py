@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from speakers.models import HEX_COLOUR, Consent, Speaker, StylePreset, Voiceprint
+from speakers.models import HEX_COLOUR, Calibration, Consent, Speaker, StylePreset, Voiceprint
 from speakers.services import voice_delete
 
 
@@ -61,6 +61,19 @@ class VoiceprintAdmin(admin.ModelAdmin):
     exclude = ("vector",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(Calibration)
+class CalibrationAdmin(admin.ModelAdmin):
+    """What `manage.py calibrate_voices` measured, to look at; deleting a row gives the shipped thresholds back."""
+
+    list_display = ("model", "upper", "lower", "margin", "speakers", "recordings", "measured_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Calibration | None = None) -> bool:
         return False
 
 

@@ -17,6 +17,10 @@ MIN_MATCH_S = 1.0
 """Shorter speech inherits its neighbour and never creates or updates."""
 MIN_CREATE_S = 2.0
 MIN_UPDATE_S = 3.0
+MIN_NAME_S = 5.0
+"""Less speech known of a voice does not put a name under a line at another microphone, nor merge speakers."""
+MIN_LEARN_CONFIDENCE = 0.5
+"""Less sure than this, a match teaches a voiceprint nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +93,45 @@ def merged_vector(
     mean = old * min(old_s, cap_s) + new * new_s
     norm = float(np.linalg.norm(mean))
     return (mean / norm).astype(np.float32) if norm > 0 else old
+
+
+def pooled_vector(
+    heard: Sequence[tuple[npt.NDArray[np.float32], float]],
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Several unit vectors of one voice with their seconds of speech, oldest first, as one, and the seconds in all.
+
+    The same as learning them one after the other. Raises ValueError for none, and as `merged_vector` does.
+    """
+    if not heard:
+        raise ValueError("there is no voice to pool")
+    vector, total_s = heard[0]
+    for new, new_s in heard[1:]:
+        vector = merged_vector(vector, total_s, new, new_s)
+        total_s += new_s
+    return vector, total_s
+
+
+def print_to_move(
+    prints: Sequence[npt.NDArray[np.float32]], heard: npt.NDArray[np.float32], lower: float
+) -> int | None:
+    """Which of a speaker's prints of one microphone takes in what was heard there: the most alike, unless the two are
+    as unlike as strangers (cosine below `lower`), as close to the microphone and across the room may be; then None."""
+    alike = [float(known @ heard) if known.shape == heard.shape else -1.0 for known in prints]
+    best = int(np.argmax(alike)) if alike else None
+    return best if best is not None and alike[best] >= lower else None
+
+
+def prints_of(
+    heard: Sequence[tuple[npt.NDArray[np.float32], float]], lower: float
+) -> list[tuple[npt.NDArray[np.float32], float]]:
+    """The prints that a microphone's unit vectors with their seconds of speech make one after the other, with the
+    seconds in each; what adds up to less than a first print needs is left out."""
+    prints: list[tuple[npt.NDArray[np.float32], float]] = []
+    for vector, speech_s in heard:
+        place = print_to_move([known for known, _seconds in prints], vector, lower)
+        if place is None:
+            prints.append((vector, speech_s))
+        else:
+            known, known_s = prints[place]
+            prints[place] = (merged_vector(known, known_s, vector, speech_s), known_s + speech_s)
+    return [(vector, speech_s) for vector, speech_s in prints if speech_s >= MIN_CREATE_S]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, RegexValidator
@@ -115,6 +117,55 @@ class Voiceprint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} · {self.speech_s:.1f} s"
+
+
+class Calibration(models.Model):
+    """Thresholds of one voice model, measured on recordings here; they take the place of the shipped ones."""
+
+    model = models.CharField(_("model"), max_length=80, unique=True)
+    upper = models.FloatField(_("upper threshold"))
+    lower = models.FloatField(_("lower threshold"))
+    margin = models.FloatField(_("margin to the runner-up"))
+    figures = models.JSONField(
+        _("error rates"), default=dict, blank=True, help_text=_("Shares of 1, by seconds of speech.")
+    )
+    speakers = models.PositiveIntegerField(_("speakers measured"))
+    recordings = models.PositiveIntegerField(_("recordings measured"))
+    measured_at = models.DateTimeField(_("measured"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("calibration")
+        verbose_name_plural = _("calibrations")
+
+    def __str__(self) -> str:
+        return self.model
+
+
+class Enrolment(models.Model):
+    """A recording of one person on its way to a voiceprint. The sound itself is never stored."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", verbose_name=_("owner"))
+    speaker = models.ForeignKey(
+        Speaker, models.CASCADE, null=True, blank=True, related_name="enrolments", verbose_name=_("speaker")
+    )
+    name = models.CharField(_("name"), max_length=80)
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
+    error = models.CharField(_("error"), max_length=40, blank=True)
+    speech_s = models.FloatField(_("seconds of speech"), default=0.0)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("enrolment")
+        verbose_name_plural = _("enrolments")
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.get_state_display()}"
 
 
 class Consent(models.Model):

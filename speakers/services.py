@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
-from django.db.models import F, Func, IntegerField
+from django.db.models import F, Func, IntegerField, Sum
+from django.utils import timezone
 from pgvector.django import CosineDistance
 
-from speakers.matching import MIN_CREATE_S, MIN_UPDATE_S, Candidate, merged_vector
+from speakers.calibration import thresholds_for
+from speakers.matching import (
+    MIN_CREATE_S,
+    MIN_UPDATE_S,
+    Candidate,
+    merged_vector,
+    print_to_move,
+    prints_of,
+)
 from speakers.models import SPEAKER_COLOURS, Consent, Speaker, StylePreset, Voiceprint
 from workers.messages import VoiceEmbedding
 
-NEIGHBOURS = 8
+# A speaker has at most MOST_PRINTS of them, so the runner-up is among these.
+NEIGHBOURS = 12
+MOST_PRINTS = 5
+ENROLMENT = "enrolment"
 # As their indexes want it (migration 0002).
 DIMENSIONS = {"resemblyzer-ge2e-256": 256, "ecapa-voxceleb-192": 192}
 
@@ -33,13 +45,17 @@ def unit_vector(voice: VoiceEmbedding) -> np.ndarray:
     return vector / norm
 
 
-def voice_candidates(*, owner_id: int, voice: VoiceEmbedding) -> list[Candidate]:
-    """The owner's nearest voiceprints of the same model, best first. Raises UnusableVoice."""
+def voice_candidates(*, owner_id: int, voice: VoiceEmbedding, besides: Iterable[int] = ()) -> list[Candidate]:
+    """The owner's nearest voiceprints of the same model, best first, leaving out the speakers `besides`.
+
+    Raises UnusableVoice.
+    """
     vector = unit_vector(voice)
     # PostgreSQL refuses to compare vectors of different lengths; one odd print must not cost anybody's words.
     dimensions = Func(F("vector"), function="vector_dims", output_field=IntegerField())
     nearest = (
         Voiceprint.objects.filter(model=voice.model, speaker__owner_id=owner_id, speaker__merged_into=None)
+        .exclude(speaker__in=list(besides))
         .alias(dimensions=dimensions)
         .filter(dimensions=vector.size)
         .annotate(distance=CosineDistance("vector", vector))
@@ -60,25 +76,95 @@ def speaker_create(*, owner_id: int, name: str, is_guest: bool, taken_colours: I
 
 
 def voiceprint_learn(*, speaker: Speaker, voice: VoiceEmbedding, source: str) -> Voiceprint | None:
-    """Take a confident utterance into the speaker's voiceprint; None when it holds too little speech.
+    """Take an utterance into the speaker's voiceprint of this microphone; None when it holds too little speech.
 
-    The first print needs 2 s, a change of one 3 s. Call it only where the person consented to voice recognition.
+    The speaker's first print needs 2 s; a change, or one print more, 3 s. Call it only where the match was sure or a
+    person confirmed it, and where the person at the microphone consented to voice recognition. Raises UnusableVoice.
     """
     vector = unit_vector(voice)
-    print_ = speaker.voiceprints.select_for_update().filter(model=voice.model).order_by("-speech_s").first()
-    if print_ is None:
-        if voice.speech_s < MIN_CREATE_S:
-            return None
-        Consent.objects.get_or_create(speaker=speaker, kind=Consent.Kind.VOICE_ID, withdrawn_at=None)
-        return Voiceprint.objects.create(
-            speaker=speaker, model=voice.model, vector=vector, speech_s=voice.speech_s, source=source
-        )
-    if voice.speech_s < MIN_UPDATE_S:
+    prints = list(speaker.voiceprints.select_for_update().filter(model=voice.model))
+    if voice.speech_s < (MIN_UPDATE_S if prints else MIN_CREATE_S):
         return None
-    print_.vector = merged_vector(np.asarray(print_.vector, dtype=np.float32), print_.speech_s, vector, voice.speech_s)
-    print_.speech_s = F("speech_s") + voice.speech_s
+    here = [print_ for print_ in prints if print_.source == source]
+    place = print_to_move([_vector(print_) for print_ in here], vector, thresholds_for(voice.model).lower)
+    if place is None:
+        made = _print_create(speaker, voice.model, source, vector, voice.speech_s)
+        _keep_few([*prints, made])
+        return made
+    _print_move(here[place], vector, voice.speech_s)
+    return here[place]
+
+
+def voiceprints_replace(
+    *, speaker: Speaker, model: str, source: str, heard: Sequence[tuple[np.ndarray, float]]
+) -> None:
+    """What is known of the voice at one microphone, learned again from what counts: unit vectors with their seconds of
+    speech, oldest first; none: nothing is known there."""
+    prints = list(speaker.voiceprints.select_for_update().filter(model=model))
+    Voiceprint.objects.filter(pk__in=[print_.pk for print_ in prints if print_.source == source]).delete()
+    made = [
+        _print_create(speaker, model, source, vector, speech_s)
+        for vector, speech_s in prints_of(heard, thresholds_for(model).lower)
+    ]
+    _keep_few([*(print_ for print_ in prints if print_.source != source), *made])
+
+
+def voiceprints_move(*, of: Speaker, to: Speaker) -> None:
+    """Two speakers turned out to be one: what is known of the voice goes along, and the consent to know it."""
+    kept = list(to.voiceprints.select_for_update())
+    for print_ in of.voiceprints.select_for_update():
+        here = [p for p in kept if (p.model, p.source) == (print_.model, print_.source)]
+        place = print_to_move([_vector(p) for p in here], _vector(print_), thresholds_for(print_.model).lower)
+        if place is None:
+            print_.speaker = to
+            print_.save(update_fields=["speaker"])
+            kept.append(print_)
+        else:
+            _print_move(here[place], _vector(print_), print_.speech_s)
+            print_.delete()
+    for model in {print_.model for print_ in kept}:
+        _keep_few([print_ for print_ in kept if print_.model == model])
+    if kept and of.consents.filter(kind=Consent.Kind.VOICE_ID, withdrawn_at=None).exists():
+        Consent.objects.get_or_create(speaker=to, kind=Consent.Kind.VOICE_ID, withdrawn_at=None)
+
+
+def _vector(print_: Voiceprint) -> np.ndarray:
+    return np.asarray(print_.vector, dtype=np.float32)
+
+
+def _print_create(speaker: Speaker, model: str, source: str, vector: np.ndarray, speech_s: float) -> Voiceprint:
+    Consent.objects.get_or_create(speaker=speaker, kind=Consent.Kind.VOICE_ID, withdrawn_at=None)
+    return Voiceprint.objects.create(speaker=speaker, model=model, source=source, vector=vector, speech_s=speech_s)
+
+
+def _print_move(print_: Voiceprint, vector: np.ndarray, speech_s: float) -> None:
+    print_.vector = merged_vector(_vector(print_), print_.speech_s, vector, speech_s)
+    print_.speech_s += speech_s
     print_.save(update_fields=["vector", "speech_s", "updated_at"])
-    return print_
+
+
+def _keep_few(prints: Iterable[Voiceprint]) -> None:
+    """Of one speaker's prints of one model the microphones that were heard last; an enrolment stays before those."""
+    by_age = sorted(prints, key=lambda p: (p.source == ENROLMENT, p.updated_at), reverse=True)
+    Voiceprint.objects.filter(pk__in=[p.pk for p in by_age[MOST_PRINTS:]]).delete()
+
+
+def pooled_speech_s(speaker_id: int, model: str) -> float:
+    """How much speech is known of a voice."""
+    prints = Voiceprint.objects.filter(speaker_id=speaker_id, model=model)
+    return float(prints.aggregate(seconds=Sum("speech_s"))["seconds"] or 0.0)
+
+
+def voices_score(one: Speaker, other: Speaker) -> tuple[float, str] | None:
+    """The best cosine between prints of two speakers and its model; None where no model knows both."""
+    others = list(other.voiceprints.all())
+    scores = [
+        (float(np.asarray(a.vector) @ np.asarray(b.vector)), a.model)
+        for a in one.voiceprints.all()
+        for b in others
+        if a.model == b.model and len(a.vector) == len(b.vector)
+    ]
+    return max(scores, default=None)
 
 
 def speaker_rename(speaker: Speaker, name: str) -> Speaker:
@@ -96,9 +182,34 @@ def voice_was_forgotten(speaker: Speaker, *, since: datetime | None) -> bool:
 
 
 def voice_delete(speaker: Speaker) -> int:
-    """Forget how someone sounds: every voiceprint goes, the standing consent is withdrawn. Returns how many went."""
-    from django.utils import timezone
-
+    """Forget how someone sounds: every voiceprint and every voice heard in a line goes, the standing consent is
+    withdrawn. Returns how many prints went."""
     count, _by_model = speaker.voiceprints.all().delete()
-    speaker.consents.filter(kind=Consent.Kind.VOICE_ID, withdrawn_at=None).update(withdrawn_at=timezone.now())
+    speaker.heard_voices.all().delete()  # type: ignore[attr-defined]  # of the meetings that are above this room
+    consent_withdraw(speaker)
     return count
+
+
+def consent_withdraw(speaker: Speaker) -> None:
+    """The standing consent to know this voice ends; it stays as history."""
+    speaker.consents.filter(kind=Consent.Kind.VOICE_ID, withdrawn_at=None).update(withdrawn_at=timezone.now())
+
+
+def voices_withdraw(source: str) -> None:
+    """Erase what was learned at the microphones whose source starts so; who is known by nothing else is unknown."""
+    gone = Voiceprint.objects.filter(source__startswith=source)
+    speakers = list(Speaker.objects.filter(voiceprints__in=gone).distinct())
+    gone.delete()
+    for speaker in speakers:
+        if not speaker.voiceprints.exists():
+            consent_withdraw(speaker)
+
+
+def speaker_now(speaker_id: int) -> Speaker | None:
+    """The speaker of this number, or who they turned out to be."""
+    speaker = Speaker.objects.filter(pk=speaker_id).select_related("preset").first()
+    for _step in range(20):
+        if speaker is None or speaker.merged_into_id is None:
+            break
+        speaker = Speaker.objects.filter(pk=speaker.merged_into_id).select_related("preset").first()
+    return speaker

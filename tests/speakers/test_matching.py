@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speakers.matching import Candidate, Thresholds, Verdict, match, merged_vector
+from speakers.matching import (
+    Candidate,
+    Thresholds,
+    Verdict,
+    match,
+    merged_vector,
+    pooled_vector,
+    print_to_move,
+    prints_of,
+)
 
 ANNA, ROBERT = 1, 2
 LIMITS = Thresholds(upper=0.74, lower=0.66, margin=0.03)
@@ -79,3 +88,28 @@ def test_an_hour_of_speech_does_not_freeze_a_print() -> None:
 def test_vectors_that_do_not_fit_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="finite"):
         merged_vector(np.eye(4, dtype=np.float32)[0], 3.0, bad, 3.0)
+
+
+def test_pooling_is_learning_one_after_the_other() -> None:
+    one, two, three = np.eye(4, dtype=np.float32)[:3]
+    vector, seconds = pooled_vector([(one, 4.0), (two, 2.0), (three, 6.0)])
+    step = merged_vector(one, 4.0, two, 2.0)
+    assert np.allclose(vector, merged_vector(step, 6.0, three, 6.0)) and seconds == 12.0
+    with pytest.raises(ValueError, match="no voice"):
+        pooled_vector([])
+
+
+def test_a_print_takes_in_what_is_alike_and_leaves_what_sounds_like_somebody_else() -> None:
+    close, across = np.eye(4, dtype=np.float32)[:2]
+    between = ((close + 0.2 * across) / np.linalg.norm(close + 0.2 * across)).astype(np.float32)
+    assert print_to_move([across, close], between, 0.66) == 1
+    assert print_to_move([close], across, 0.66) is None
+    assert print_to_move([], close, 0.66) is None
+    assert print_to_move([np.ones(3, np.float32)], close, 0.66) is None
+
+
+def test_one_microphone_gives_as_many_prints_as_it_has_sounds() -> None:
+    close, across, short = np.eye(4, dtype=np.float32)[:3]
+    prints = prints_of([(close, 4.0), (across, 3.0), (close, 2.0), (short, 1.5)], 0.66)
+    assert [seconds for _vector, seconds in prints] == [6.0, 3.0]
+    assert prints_of([], 0.66) == []

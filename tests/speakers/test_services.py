@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from speakers.models import SPEAKER_COLOURS, Consent, Speaker, StylePreset, Voiceprint
-from speakers.services import UnusableVoice, speaker_create, voice_candidates, voice_delete, voiceprint_learn
+from speakers.services import (
+    MOST_PRINTS,
+    UnusableVoice,
+    speaker_create,
+    speaker_now,
+    voice_candidates,
+    voice_delete,
+    voiceprint_learn,
+    voiceprints_move,
+    voices_withdraw,
+)
 from tests import factories as make
 from workers.messages import VoiceEmbedding
 
@@ -81,7 +91,8 @@ def test_a_first_print_needs_two_seconds_and_notes_the_consent() -> None:
 
 
 def test_a_print_changes_only_with_three_seconds_and_moves_towards_what_it_heard() -> None:
-    anna = make.speaker(make.user(), sounds=make.voice(1, speech_s=4.0))
+    anna = make.speaker(make.user())
+    learn(anna, make.voice(1, speech_s=4.0))
     heard = make.alike(make.voice(1), 0.8, speech_s=2.9)
     before = np.asarray(anna.voiceprints.get().vector)
     assert learn(anna, heard) is None
@@ -91,6 +102,54 @@ def test_a_print_changes_only_with_three_seconds_and_moves_towards_what_it_heard
     assert np.asarray(after.vector) @ np.asarray(heard.vector) > 0.9
     assert np.linalg.norm(after.vector) == pytest.approx(1.0, abs=1e-5)
     assert after.speech_s == pytest.approx(8.0)
+
+
+def test_a_speaker_keeps_the_prints_of_the_microphones_heard_last_and_those_made_for_it() -> None:
+    anna = make.speaker(make.user())
+    for number in range(MOST_PRINTS + 3):
+        source = "enrolment" if number == 0 else f"microphone:{number}/"
+        voiceprint_learn(speaker=anna, voice=make.voice(number), source=source)
+    kept = set(anna.voiceprints.values_list("source", flat=True))
+    assert kept == {"enrolment", *(f"microphone:{number}/" for number in range(4, MOST_PRINTS + 3))}
+
+
+def test_one_microphone_has_two_prints_where_a_person_sounds_like_two() -> None:
+    anna = make.speaker(make.user())
+    for voice in (make.voice(1), make.voice(2), make.voice(1), make.voice(2)):
+        learn(anna, voice)
+    assert sorted(anna.voiceprints.values_list("speech_s", flat=True)) == [8.0, 8.0]
+
+
+def test_prints_and_consent_of_one_who_is_merged_go_along() -> None:
+    owner = make.user()
+    anna, double = make.speaker(owner), make.speaker(owner, "Guest 1", is_guest=True)
+    learn(anna, make.voice(1))
+    learn(double, make.alike(make.voice(1), 0.9))
+    voiceprint_learn(speaker=double, voice=make.voice(2), source="elsewhere")
+    voiceprints_move(of=double, to=anna)
+    assert sorted(anna.voiceprints.values_list("source", "speech_s")) == [("elsewhere", 4.0), ("test", 8.0)]
+    assert not double.voiceprints.exists()
+
+
+def test_what_was_learned_at_a_microphone_is_erased_with_its_consent() -> None:
+    owner = make.user()
+    anna, robert = make.speaker(owner), make.speaker(owner, "Robert")
+    for speaker, source in ((anna, "microphone:1/"), (robert, "microphone:1/desk"), (robert, "microphone:12/")):
+        voiceprint_learn(speaker=speaker, voice=make.voice(speaker.pk), source=source)
+    voices_withdraw("microphone:1/")
+    assert list(Voiceprint.objects.values_list("speaker", "source")) == [(robert.pk, "microphone:12/")]
+    assert [consent.withdrawn_at is None for consent in Consent.objects.order_by("speaker")] == [False, True]
+
+
+def test_a_merged_speaker_leads_to_who_they_are() -> None:
+    owner = make.user()
+    first, second, third = (make.speaker(owner, name) for name in ("one", "two", "three"))
+    Speaker.objects.filter(pk=first.pk).update(merged_into=second)
+    Speaker.objects.filter(pk=second.pk).update(merged_into=third)
+    assert speaker_now(first.pk) == third == speaker_now(third.pk)
+    assert speaker_now(0) is None
+    Speaker.objects.filter(pk=third.pk).update(merged_into=first)  # by a slip in the admin
+    assert speaker_now(first.pk) is not None
 
 
 def test_each_model_has_a_print_of_its_own() -> None:
