@@ -44,6 +44,19 @@ class CaptionFinal(Event):
 
 
 @dataclass(slots=True)
+class CaptionInterim(Event):
+    """What is understood so far of someone who still speaks; empty text takes it back. May be lost, carries no rev."""
+
+    type = "caption.interim"
+    stream: str
+    text: str
+    stable: int
+    """How many leading characters will not change before the final."""
+    started_at: str
+    speaker: dict | None = None
+
+
+@dataclass(slots=True)
 class CaptionGap(Event):
     type = "caption.gap"
     id: str
@@ -159,3 +172,5 @@ class Status(Event):
     lag_s: float
     next_in_s: float | None = None
     notice: dict | None = None
+    models: dict | None = None
+    """`offers`: models that could be fetched; `fetching`: how far that is, or None."""

@@ -11,6 +11,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from pgvector.django import VectorField
 
 from speakers.models import Speaker, StylePreset
 
@@ -120,6 +121,11 @@ class AudioStream(models.Model):
     label = models.CharField(_("label"), max_length=120, blank=True)
     language = models.CharField(_("language"), max_length=4, choices=Language, default=Language.AUTO)
     next_sample = models.PositiveBigIntegerField(_("next durable sample"), default=0)
+    openings = models.PositiveIntegerField(default=0, editable=False)
+    """How often it was opened or resumed: of two processes that think they hold it, the later one does."""
+    heard_language = models.CharField(
+        _("language heard"), max_length=8, blank=True, help_text=_("Locked once the engine was sure of it.")
+    )
     speaker = models.ForeignKey(
         Speaker, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("last speaker")
     )
@@ -168,6 +174,9 @@ class Utterance(models.Model):
     speaker_confidence = models.FloatField(_("confidence in the speaker"), default=0.0)
     speaker_state = models.CharField(_("speaker is"), max_length=8, choices=SpeakerState, default=SpeakerState.GUEST)
     speaker_confirmed = models.BooleanField(_("confirmed by a person"), default=False)
+    not_speakers = models.JSONField(default=list, blank=True, editable=False)
+    """Speakers (primary keys) that a person said it was not."""
+    level_dbfs = models.FloatField(_("loudness, dBFS"), default=0.0)
     engine = models.JSONField(_("engine"), default=dict, blank=True)
     timings_ms = models.JSONField(_("timings, ms"), default=dict, blank=True)
     heard_at = models.DateTimeField(_("heard"), default=timezone.now)
@@ -182,6 +191,26 @@ class Utterance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.first_sample}–{self.last_sample}"
+
+
+class HeardVoice(models.Model):
+    """The voice of one utterance, kept only with its speaker's consent: what confirming, merging and splitting need."""
+
+    utterance = models.OneToOneField(Utterance, models.CASCADE, related_name="voice")
+    speaker = models.ForeignKey(Speaker, models.CASCADE, related_name="heard_voices")
+    """Whose it is taken for; erasing that person's voice erases it."""
+    model = models.CharField(max_length=80)
+    vector = VectorField()
+    speech_s = models.FloatField()
+    learnt = models.BooleanField(default=False)
+    """Whether the speaker's voiceprint was learned from it: prints can be learned again without a line."""
+
+    class Meta:
+        verbose_name = _("voice heard")
+        verbose_name_plural = _("voices heard")
+
+    def __str__(self) -> str:
+        return f"{self.model} · {self.speech_s:.1f} s"
 
 
 class OwnerLink(models.Model):

@@ -12,8 +12,7 @@ import threading
 from typing import Any
 
 from channels.layers import get_channel_layer
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 
 from meetings.events import Event
 from meetings.models import Meeting
@@ -27,16 +26,30 @@ def meeting_group(meeting_id: int) -> str:
     return f"meeting.{meeting_id}"
 
 
-def raise_rev(meeting_id: int) -> int:
-    """The meeting's next revision, inside the caller's transaction: the row's lock puts changes in order."""
-    Meeting.objects.filter(pk=meeting_id).update(rev=F("rev") + 1)
-    return Meeting.objects.values_list("rev", flat=True).get(pk=meeting_id)
+def raise_rev(meeting_id: int, steps: int = 1) -> int:
+    """The meeting's revision after so many changes, inside the caller's transaction: the row's lock puts changes in
+    order."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE meetings_meeting SET rev = rev + %s WHERE id = %s RETURNING rev", [steps, meeting_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise Meeting.DoesNotExist(meeting_id)
+    return int(row[0])
 
 
 def publish(meeting_id: int, event: Event) -> None:
     """Send an event to everyone in the meeting once the current transaction commits."""
     text = event.to_json()
     transaction.on_commit(lambda: _send(meeting_id, {"type": "live.event", "text": text}))
+
+
+async def publish_now(meeting_id: int, event: Event) -> None:
+    """Send an event that lasts nowhere, from an event loop: no transaction to wait for, no thread on the way."""
+    try:
+        message = {"type": "live.event", "text": event.to_json()}
+        await get_channel_layer().group_send(meeting_group(meeting_id), message)
+    except Exception as error:
+        log.warning("live event not sent: %s", type(error).__name__)
 
 
 def signal(meeting_id: int, kind: str, **values: Any) -> None:

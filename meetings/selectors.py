@@ -65,6 +65,11 @@ def speaker_dict(speaker: Speaker) -> dict[str, Any]:
     }
 
 
+def speaker_brief(speaker: Speaker) -> dict[str, Any]:
+    """As an interim carries whoever was last heard on its stream."""
+    return {"id": speaker.pk, "name": speaker.name, "color": speaker.colour}
+
+
 def caption_event(utterance: Utterance) -> CaptionFinal | CaptionGap:
     """An utterance as the event that announces it: words or a gap. Expects `speaker` selected along."""
     common: dict[str, Any] = {

@@ -9,19 +9,19 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from meetings.access import Membership, clean_name
-from meetings.attribution import attribute
-from meetings.events import MeetingUpdated, Presence, SpeakerUpdated
-from meetings.models import AudioStream, Language, Meeting, Participant, Role, Utterance
+from meetings.announce import line_changed, meeting_lock
+from meetings.attribution import own_speaker
+from meetings.events import MeetingUpdated, Presence
+from meetings.models import AudioStream, Language, Meeting, Participant, Utterance
 from meetings.publish import publish, raise_rev, signal
-from meetings.selectors import caption_event, meeting_dict, people_dicts, speaker_dict
-from speakers.models import Speaker
-from speakers.services import speaker_create, speaker_rename
-from workers.messages import SAMPLE_RATE_HZ, SpeechResult
+from meetings.selectors import meeting_dict, people_dicts
+from meetings.voices import voices_erase
+from workers.messages import SAMPLE_RATE_HZ, EnglishResult
 
 CONNECTED_FOR = timedelta(seconds=45)
 # A result that overlaps what is already durable by more than this has been heard before (a replay after a restart
@@ -110,6 +110,8 @@ def _meeting_changed(meeting: Meeting) -> None:
 @transaction.atomic
 def consent_record(participant: Participant, consent: Mapping[str, Any], name: str = "") -> None:
     """What someone agreed to at the door. Only `true` counts as a yes; what was taken back ends everywhere at once."""
+    # The meeting first, as whoever writes lines: no voice is stored behind the back of a consent that is taken back.
+    meeting_lock(participant.meeting_id)
     before = Participant.objects.select_for_update().get(pk=participant.pk)
     participant.consent_transcribe = consent.get("transcribe") is True
     participant.consent_voice_id = consent.get("voice_id") is True
@@ -120,9 +122,20 @@ def consent_record(participant: Participant, consent: Mapping[str, Any], name: s
     # Not the rest: what a socket knows of its person may be older than what the admin says since.
     consents = ["consent_transcribe", "consent_voice_id", "consent_keep", "consented_at"]
     participant.save(update_fields=[*consents, "name"])
+    if not participant.consent_voice_id:
+        voices_forget(participant)
     now = (participant.consent_transcribe, participant.consent_voice_id)
     if (before.consent_transcribe and not now[0]) or (before.consent_voice_id and not now[1]):
         signal(participant.meeting_id, "consent", participant=participant.pk, transcribe=now[0], voice_id=now[1])
+
+
+@transaction.atomic
+def voices_forget(participant: Participant) -> None:
+    """Without consent nothing is known of voices at a person's microphones: from now on it is they who speak there."""
+    voices_erase(participant)
+    streams = AudioStream.objects.filter(participant=participant)
+    if streams.exclude(speaker=None).exists():
+        streams.update(speaker=own_speaker(participant))
 
 
 def name_record(participant: Participant, name: str) -> None:
@@ -165,14 +178,28 @@ def stream_open(member: Membership, stream_id: uuid.UUID, *, language: str = "",
     )
     if not created and (stream.meeting_id != member.meeting.pk or stream.participant_id != participant.pk):
         raise Refused("stream_taken", _("This stream id is in use by somebody else: choose a new uuid."))
-    if not created and stream.closed_at:
-        stream.closed_at = None
-        stream.save(update_fields=["closed_at"])
+    stream.closed_at = None
+    stream.openings += 1
+    stream.save(update_fields=["closed_at", "openings"])
     return stream
 
 
+def silence_settle(positions: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
+    """Make judged silence durable; returns the streams of which that is true now. A stream whose words are being stored
+    at this moment is left for the next time: hundreds of others need not wait for it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH p AS (SELECT * FROM unnest(%s::uuid[], %s::bigint[]) AS p(id, next_sample)),"
+            " free AS (SELECT s.id FROM meetings_audiostream AS s JOIN p USING (id) FOR NO KEY UPDATE OF s SKIP LOCKED)"
+            " UPDATE meetings_audiostream AS s SET next_sample = GREATEST(s.next_sample, p.next_sample)"
+            " FROM p JOIN free USING (id) WHERE s.id = p.id RETURNING s.id",
+            [list(positions), list(positions.values())],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
 def streams_advance(positions: Mapping[uuid.UUID, int]) -> None:
-    """Make judged silence durable: raise `next_sample` of many streams in one statement, never lowering it."""
+    """Raise `next_sample` of streams in one statement, never lowering it."""
     if not positions:
         return
     with connection.cursor() as cursor:
@@ -193,7 +220,8 @@ def gap_store(
     stream_id: uuid.UUID, *, first_sample: int, last_sample: int, reason: str, started_at: float, ended_at: float
 ) -> None:
     """Write down that a stretch of audio has no words and never will; it counts as settled."""
-    stream = AudioStream.objects.select_for_update().get(pk=stream_id)
+    meeting_lock(AudioStream.objects.values_list("meeting", flat=True).get(pk=stream_id))
+    stream = AudioStream.objects.select_for_update(no_key=True).get(pk=stream_id)
     if first_sample < stream.next_sample - REPLAY_SLACK_SAMPLES:
         return
     _utterance, created = Utterance.objects.get_or_create(
@@ -204,144 +232,31 @@ def gap_store(
             "kind": Utterance.Kind.GAP,
             "last_sample": last_sample,
             "reason": reason,
-            "started_at": _moment(started_at),
-            "ended_at": _moment(ended_at),
+            "started_at": moment(started_at),
+            "ended_at": moment(ended_at),
         },
     )
-    _settle(stream, last_sample)
+    stream_settle(stream, last_sample)
     if created:
-        _announce(_utterance)
+        line_changed(_utterance)
 
 
 @transaction.atomic
-def utterance_store(result: SpeechResult) -> Utterance | None:
-    """Write down what a speech host heard; idempotent. None when there is nothing to show (silence, or a repeat).
-
-    One transaction moves everything: the words, whose they are, the stream's durable position and the revision.
-    """
-    stream = (
-        AudioStream.objects.select_for_update(of=("self",))
-        .select_related("meeting", "participant", "speaker")
-        .filter(pk=uuid.UUID(result.stream), meeting_id=result.meeting)
-        .first()
-    )
-    if stream is None:  # erased while it was being heard
-        return None
-    utterance = None
-    repeated = result.first_sample < stream.next_sample - REPLAY_SLACK_SAMPLES
-    transcript = result.transcript
-    if not repeated and transcript and transcript.text:
-        utterance = _words_store(stream, result)
-    elif not repeated and result.error:
-        gap_store(
-            stream.pk,
-            first_sample=result.first_sample,
-            last_sample=result.last_sample,
-            reason=result.error,
-            started_at=result.started_at,
-            ended_at=result.ended_at,
-        )
-    _settle(stream, result.settled_sample or result.last_sample)
-    return utterance
+def english_store(result: EnglishResult) -> None:
+    """What an utterance says, in English: for prompts, and for whoever reads along."""
+    utterance = Utterance.objects.select_related("speaker").filter(pk=uuid.UUID(result.id), text_en="").first()
+    if utterance is not None and result.text_en:
+        utterance.text_en = result.text_en
+        utterance.save(update_fields=["text_en"])
+        line_changed(utterance)
 
 
-def _words_store(stream: AudioStream, result: SpeechResult) -> Utterance | None:
-    transcript = result.transcript
-    assert transcript is not None
-    if Utterance.objects.filter(stream=stream, first_sample=result.first_sample).exists():
-        return None
-    who = attribute(stream, result.voice)
-    utterance = Utterance.objects.create(
-        id=uuid.UUID(result.id),
-        meeting=stream.meeting,
-        stream=stream,
-        first_sample=result.first_sample,
-        last_sample=result.last_sample,
-        started_at=_moment(result.started_at),
-        ended_at=_moment(result.ended_at),
-        text=transcript.text,
-        text_en="",
-        language=transcript.language,
-        confidence=transcript.confidence,
-        words=[{"text": w.text, "start_ms": w.start_ms, "end_ms": w.end_ms} for w in transcript.words],
-        speaker=who.speaker,
-        speaker_confidence=who.confidence,
-        speaker_state=who.state,
-        engine=result.engine.to_wire() if result.engine else {},
-        timings_ms=result.timings_ms,
-    )
-    if stream.speaker_id != who.speaker.pk:
-        AudioStream.objects.filter(pk=stream.pk).update(speaker=who.speaker)
-    first_line = (
-        not Utterance.objects.filter(meeting=stream.meeting, speaker=who.speaker).exclude(pk=utterance.pk).exists()
-    )
-    if first_line:
-        publish(stream.meeting_id, SpeakerUpdated(rev=raise_rev(stream.meeting_id), speaker=speaker_dict(who.speaker)))
-    _announce(utterance)
-    return utterance
-
-
-def _announce(utterance: Utterance) -> None:
-    utterance.rev = raise_rev(utterance.meeting_id)
-    Utterance.objects.filter(pk=utterance.pk).update(rev=utterance.rev)
-    publish(utterance.meeting_id, caption_event(utterance))
-
-
-def _settle(stream: AudioStream, last_sample: int) -> None:
+def stream_settle(stream: AudioStream, last_sample: int, **heard: Any) -> None:
+    """Everything before `last_sample` has its outcome. `heard`: `text` (its end), `language`, `language_probability`
+    where there were words."""
     streams_advance({stream.pk: last_sample})
-    signal(stream.meeting_id, "settled", stream=str(stream.pk), last_sample=last_sample)
+    signal(stream.meeting_id, "settled", stream=str(stream.pk), last_sample=last_sample, **heard)
 
 
-@transaction.atomic
-def caption_assign(member: Membership, utterance_id: uuid.UUID, *, speaker_id: int | None, new_name: str) -> None:
-    """A person says whose line it is: another speaker of this meeting's owner, or a name for whoever it is now.
-
-    `new_name` for a guest names that guest everywhere; for a speaker who already has a name it makes a new speaker.
-    Raises Refused.
-    """
-    if not member.can["assign"]:
-        raise Refused("not_allowed", _("Only people who speak in this meeting may name its speakers."))
-    utterance = (
-        Utterance.objects.select_for_update(of=("self",))
-        .select_related("speaker")
-        .filter(pk=utterance_id, meeting=member.meeting, kind=Utterance.Kind.WORDS)
-        .first()
-    )
-    if utterance is None:
-        raise Refused("unknown_utterance", _("There is no such line in this meeting."))
-    name = clean_name(new_name)
-    before = utterance.speaker
-    if speaker_id is not None:
-        speaker = _speakers_to_choose(member).filter(pk=speaker_id).first()
-        if speaker is None:
-            raise Refused("unknown_speaker", _("There is no such speaker."))
-    elif not name:
-        raise Refused("bad_value", _("Give `speaker` or a `new_name` that is not empty."))
-    elif before and before.is_guest:
-        speaker = speaker_rename(before, name)
-        Utterance.objects.filter(speaker=speaker, speaker_state=Utterance.SpeakerState.GUEST).update(
-            speaker_state=Utterance.SpeakerState.KNOWN
-        )
-    else:
-        taken = Speaker.objects.filter(utterances__meeting=member.meeting).values_list("colour", flat=True)
-        speaker = speaker_create(owner_id=member.meeting.owner_id, name=name, is_guest=False, taken_colours=taken)
-    utterance.speaker = speaker
-    utterance.speaker_confidence = 1.0
-    utterance.speaker_state = Utterance.SpeakerState.KNOWN
-    utterance.speaker_confirmed = True
-    utterance.save(update_fields=["speaker", "speaker_confidence", "speaker_state", "speaker_confirmed"])
-    publish(utterance.meeting_id, SpeakerUpdated(rev=raise_rev(utterance.meeting_id), speaker=speaker_dict(speaker)))
-    _announce(utterance)
-
-
-def _speakers_to_choose(member: Membership) -> QuerySet[Speaker]:
-    """The owner may name anyone they know. A guest chooses among who spoke here: the others are people of meetings
-    that the guest may not see, and their names would come back with the answer."""
-    known = Speaker.objects.filter(owner_id=member.meeting.owner_id)
-    if member.role == Role.OWNER:
-        return known
-    return known.filter(pk__in=Utterance.objects.filter(meeting=member.meeting).values("speaker"))
-
-
-def _moment(at: float) -> datetime:
+def moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, tz=timezone.get_default_timezone())

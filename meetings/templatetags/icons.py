@@ -30,7 +30,8 @@ def icon_svg(name: str, family: str) -> str:
         svg = file.read_text()
     except FileNotFoundError:
         raise ValueError(f"Font Awesome Free has no icon {family}/{name}") from None
-    return _COMMENT.sub("", svg).replace("<svg ", '<svg aria-hidden="true" focusable="false" fill="currentColor" ', 1)
+    svg = _COMMENT.sub("", svg).replace(' xmlns="http://www.w3.org/2000/svg"', "")  # HTML knows without being told
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" fill="currentColor" ', 1)
 
 
 @register.simple_tag

@@ -1,4 +1,4 @@
-"""The words of the room's scripts: `{% room_texts %}` renders them, translated, as one JSON block."""
+"""The words of the scripts: `{% room_texts %}` and `{% voices_texts %}` render them, translated, as one JSON block."""
 
 from __future__ import annotations
 
@@ -61,7 +61,30 @@ TEXTS = {
     "demo_lead": _(
         "This room works with built-in engines that need no download. They show how it goes, not how well it can."
     ),
-    "demo_todo": _("The owner can load better models; the README says how."),
+    "demo_pill": _("Demo engines"),
+    "demo_pill_paint": _("Demo painter"),
+    "demo_owner": _("Ask the owner of this room: they can fetch the real engines here."),
+    "fetch_lead": _(
+        "The real engines understand more languages and tell voices apart better. They are fetched once and then work"
+        " without the network; the meeting goes on meanwhile."
+    ),
+    "fetch": _("Fetch the real engines (≈ {n} MB)"),
+    "fetch_label": _("How much of the real engines is here"),
+    "fetch_asked": _("Asked for; it begins in a moment."),
+    "fetching": _("Fetching {model}: {done} of {total} MB"),
+    "fetch_checking": _("Checking what was fetched"),
+    "fetch_done": _("The real engines are here and are being started."),
+    "fetch_offline": _("The model server cannot be reached from this machine."),
+    "fetch_damaged": _("What was fetched arrived damaged and was thrown away."),
+    "fetch_disk_full": _("The disk is full. Make {n} MB of room first."),
+    "fetch_refused": _("The model server refused the download."),
+    "fetch_failed": _("Fetching did not work."),
+    "fetch_meanwhile": _("The built-in engines go on working: English words, voices, posters."),
+    "fetch_by_hand": _(
+        "Without a network: fetch them on another machine with the command below and copy its folder of models here."
+    ),
+    "fetch_again": _("Try again"),
+    "real_engines": _("The real engines are at work now."),
     "engine_speech": _("Speech"),
     "engine_voice": _("Voices"),
     "engine_paint": _("Pictures"),
@@ -112,6 +135,21 @@ TEXTS = {
     "is_it": _("Is this {name}?"),
     "yes": _("Yes"),
     "no": _("No"),
+    "yes_it_is": _("Yes, this is {name}"),
+    "no_it_is_not": _("No, this is not {name}"),
+    "voice_more": _("{name}: rename, merge, split or forget"),
+    "line_only": _("This changes this line only."),
+    "line_of_guest": _("Nobody has said yet who this guest is: the name goes to all lines of theirs."),
+    "who_title": _("Whose line is this?"),
+    "all_lines": _("All lines of {name}"),
+    "merge_confirm": _("All lines of {name} and the voice go to {into}. {name} is gone from the list then."),
+    "forget_confirm": _(
+        "Everything that is known of how {name} sounds goes at once, also for later meetings. The lines stay, under the"
+        " name of a guest. This cannot be undone."
+    ),
+    "split_some": _("Tick at least one line."),
+    "split_all": _("Leave at least one line: to give all of them another name, rename or merge."),
+    "merge_none": _("Nobody else has spoken yet."),
     "talk_time": _("Talk time"),
     "voices_empty": _("Voices appear here once somebody speaks."),
     "words_empty": _("Nothing has been said yet."),
@@ -154,6 +192,7 @@ TEXTS = {
     "error_not_allowed": _("You may watch this meeting, not do that. Ask its owner."),
     "error_stream_taken": _("This sound already comes from somebody else. Reload the page and try again."),
     "error_unknown_speaker": _("That speaker is no longer there."),
+    "error_name_taken": _("Somebody else here has this name already. If it is the same person, merge the two."),
     "error_unknown_utterance": _("That line is no longer there."),
     "error_unknown": _("That did not work. Try again in a moment."),
     "notice_no_speech_host": _(
@@ -162,6 +201,44 @@ TEXTS = {
     "notice_no_paint_host": _("Nobody paints right now: the painter does not answer. The words are written down."),
     "notice_language_unsupported": _(
         "The speech engine at work does not understand the language of this meeting: expect wrong words or none."
+    ),
+    "notice_no_words": _(
+        "Somebody speaks, but no words come of it. Is it the language of this meeting, and close to the microphone?"
+    ),
+    "notice_model_failed": _(
+        "A model does not start on its host, so the built-in engine works in its place. The host's log says why."
+    ),
+}
+
+# Of the page where voices are taught.
+VOICES_TEXTS = {
+    "record": _("Record"),
+    "record_more": _("Record more"),
+    "stop": _("Stop"),
+    "recording_of": _("Recording, {n} s"),
+    "remove": _("Remove: {name}"),
+    "heard_so_far": _("Speech heard: {n} s of {of} s"),
+    "heard_enough": _("Speech heard: {n} s. That is enough."),
+    "need_name": _("Whose voice is it? Give it a name."),
+    "need_sound": _("Record the voice or choose a file first."),
+    "need_consent": _("Tick that this person agreed: without a yes no voice is learned."),
+    "sending": _("Sending the recording …"),
+    "too_large": _("That is too large: at most {n} MB. A minute of speech is plenty, as MP3 if need be."),
+    "failed": _("That did not work. The recording is still here; try again in a moment."),
+    "no_connection": _("The server cannot be reached. The recording is still here; try again in a moment."),
+    "record_denied": _("The microphone is blocked."),
+    "record_denied_help": _(
+        "Press the icon left of the address, allow the microphone and try again, or choose a file."
+    ),
+    "record_missing": _("No microphone was found."),
+    "record_missing_help": _("Plug one in and try again, or choose a file."),
+    "record_busy": _("The microphone is in use by another program."),
+    "record_busy_help": _("Close the program that holds it and try again, or choose a file."),
+    "record_broken": _("The microphone does not start."),
+    "record_broken_help": _("Try again, or choose a file."),
+    "record_insecure": _("This address is not secure, so the browser gives no microphone."),
+    "record_insecure_help": _(
+        "Open the page by https:// or on the machine itself as http://localhost, or choose a file."
     ),
 }
 
@@ -180,8 +257,17 @@ class _Readable(DjangoJSONEncoder):
 
 @register.simple_tag
 def room_texts() -> SafeString:
+    return _block(TEXTS)
+
+
+@register.simple_tag
+def voices_texts() -> SafeString:
+    return _block(VOICES_TEXTS)
+
+
+def _block(texts: dict[str, Any]) -> SafeString:
     block = {
-        "texts": {key: str(text) for key, text in TEXTS.items()},
+        "texts": {key: str(text) for key, text in texts.items()},
         "plurals": {key: {case: str(forms % n) for case, n in _SAMPLES.items()} for key, forms in PLURALS.items()},
     }
     return json_script(block, "room-text", encoder=_Readable)

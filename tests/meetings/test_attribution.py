@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from meetings.lines import utterance_store
+from meetings.merging import speakers_join
 from meetings.models import AudioStream, Meeting, Utterance
-from meetings.services import utterance_store
 from speakers.matching import THRESHOLDS
 from speakers.models import Consent, Speaker, Voiceprint
 from tests import factories as make
@@ -24,7 +25,9 @@ class Said:
         self.until_s = 0.0
 
     def __call__(self, sounds: VoiceEmbedding | None) -> Utterance:
-        result = make.speech_result(self.stream, f"words at {self.until_s}", first_s=self.until_s, sounds=sounds)
+        # Words of its own: two streams that say the same at once would be one room heard twice.
+        text = f"{self.stream.pk.hex} {self.until_s}"
+        result = make.speech_result(self.stream, text, first_s=self.until_s, sounds=sounds)
         self.until_s += 3.0
         stored = utterance_store(result)
         assert stored is not None and stored.speaker is not None
@@ -163,3 +166,51 @@ def test_a_vector_of_another_length_costs_no_words() -> None:
     say = speech_in(make.meeting())
     say(ANNA)
     assert say(VoiceEmbedding([1.0, 0.0], make.VOICE_MODEL, 4.0)).text
+
+
+def test_a_name_is_shown_at_another_microphone_only_once_enough_is_known_of_the_voice() -> None:
+    meeting = make.meeting()
+    anna, robert = (Said(make.stream(meeting, make.participant(meeting, name))) for name in ("Anna", "Robert"))
+    known = anna(make.alike(ANNA, 1.0, speech_s=2.5)).speaker
+    line = robert(make.alike(ANNA, 0.95, speech_s=2.0))
+    assert (line.speaker, line.speaker_state) == (known, Utterance.SpeakerState.UNSURE)
+    assert anna(make.alike(ANNA, 0.95, speech_s=2.0)).speaker_state == Utterance.SpeakerState.KNOWN  # at her own
+    anna(ANNA)
+    assert robert(make.alike(ANNA, 0.95, speech_s=2.0)).speaker_state == Utterance.SpeakerState.KNOWN
+
+
+def test_each_microphone_leaves_a_print_of_its_own_and_the_best_counts() -> None:
+    meeting = make.meeting()
+    person = make.participant(meeting)
+    desk = Said(make.stream(meeting, person, label="desk"))
+    phone = Said(make.stream(meeting, person, label="phone"))
+    anna = desk(ANNA).speaker
+    for say in (phone, phone, desk):
+        assert say(make.alike(ANNA, 0.82)).speaker == anna
+    assert sorted(anna.voiceprints.values_list("speech_s", flat=True)) == [8.0, 8.0]
+    sources = set(anna.voiceprints.values_list("source", flat=True))
+    assert sources == {f"microphone:{person.pk}/desk", f"microphone:{person.pk}/phone"}
+
+
+@pytest.mark.parametrize("speech_s", [1.99, 2.99])
+def test_what_is_below_its_floor_neither_makes_nor_changes_a_print(speech_s: float) -> None:
+    say = speech_in(make.meeting())
+    if speech_s > 2:
+        say(ANNA)
+    before = list(Voiceprint.objects.values())
+    say(make.alike(ANNA, 0.95, speech_s=speech_s))
+    assert list(Voiceprint.objects.values()) == before
+
+
+def test_a_voice_that_does_not_reach_the_floor_makes_nobody_new() -> None:
+    say = speech_in(make.meeting())
+    say(ANNA)
+    assert say(make.alike(ROBERT, 1.0, speech_s=1.9)).speaker.name == "Anna"
+    assert Speaker.objects.count() == 1
+
+
+def test_the_number_of_a_guest_who_turned_out_to_be_somebody_is_not_given_again() -> None:
+    say = speech_in(make.meeting())
+    anna, guest = say(ANNA).speaker, say(ROBERT).speaker
+    speakers_join(guest, anna)
+    assert say(MAX).speaker.name == "Guest 2"

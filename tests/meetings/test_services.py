@@ -12,11 +12,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from meetings.corrections import caption_assign
+from meetings.lines import utterance_store
 from meetings.models import AudioStream, Meeting, Participant, Role, Utterance
 from meetings.selectors import context_utterances, people_dicts, recent_captions
 from meetings.services import (
     Refused,
-    caption_assign,
     consent_record,
     gap_store,
     meeting_create,
@@ -26,7 +27,6 @@ from meetings.services import (
     stream_close,
     stream_open,
     streams_advance,
-    utterance_store,
 )
 from speakers.models import Speaker, StylePreset
 from tests import factories as make
@@ -313,9 +313,10 @@ def test_a_name_for_a_guest_names_that_guest_everywhere(published: Listener) -> 
     assert (line.speaker.name, line.speaker.is_guest) == ("Maria", False)
     assert line.speaker_confirmed and not other.speaker_confirmed
     assert other.speaker_state == Utterance.SpeakerState.KNOWN
-    assert events.types == ["speaker.updated", "caption.final"]
-    assert events[0]["speaker"]["name"] == "Maria"
-    assert events[1]["speaker"] == {**events[1]["speaker"], "name": "Maria", "confidence": 1.0, "state": "known"}
+    assert events[0]["type"] == "speaker.updated" and events[0]["speaker"]["name"] == "Maria"
+    assert {event["id"] for event in events.of_type("caption.final")} == {str(line.pk), str(other.pk)}
+    assert events[-1]["id"] == str(line.pk)
+    assert events[-1]["speaker"] == {**events[-1]["speaker"], "name": "Maria", "confidence": 1.0, "state": "known"}
 
 
 def test_a_new_name_for_someone_known_makes_a_new_speaker_and_leaves_the_other() -> None:
