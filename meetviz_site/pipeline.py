@@ -18,17 +18,27 @@ from django.db import InterfaceError, OperationalError
 
 from generation import dispatch
 from generation.services import frame_failed, frame_painted, frame_progress
-from meetings.services import utterance_store
+from meetings.lines import utterance_store
+from meetings.merging import meetings_to_tidy, voices_tidy
+from meetings.publish import signal
+from meetings.services import english_store
 from meetviz_site import clock, status  # noqa: F401  (clock listens to the worker's signals)
+from speakers.enrolment import enrolment_finish
 from workers.faults import watch_tasks
 from workers.messages import (
     QUEUE_PAINT,
+    TASK_EMBEDDED,
+    TASK_ENGLISH_HEARD,
     TASK_HEARD,
     TASK_HEARTBEAT,
+    TASK_INTERIM_HEARD,
     TASK_PAINT,
     TASK_PAINT_PROGRESS,
     TASK_PAINTED,
+    EmbedResult,
+    EnglishResult,
     Heartbeat,
+    InterimResult,
     PaintProgress,
     PaintRequest,
     PaintResult,
@@ -49,6 +59,15 @@ RETRY = {
 
 TASK_LOOK = "pipeline.look"
 TASK_PAINT_NEXT = "pipeline.paint_next"
+TASK_TIDY_VOICES = "pipeline.tidy_voices"
+
+
+@shared_task(name=TASK_INTERIM_HEARD)
+def interim_heard(wire: dict) -> None:
+    """0. Someone still speaks: what is understood so far goes to the web process that hears them, which knows whether
+    it is still news."""
+    result = InterimResult.from_wire(wire)
+    signal(result.meeting, "interim", **result.to_wire())
 
 
 @shared_task(name=TASK_HEARD, **RETRY)
@@ -64,6 +83,21 @@ def heard(wire: dict) -> None:
     )
     if utterance is not None:
         look()
+
+
+@shared_task(name=TASK_ENGLISH_HEARD, **RETRY)
+def english_heard(wire: dict) -> None:
+    """1b. The same in English, for prompts: a little later, when no final waits."""
+    english_store(EnglishResult.from_wire(wire))
+
+
+@shared_task(name=TASK_TIDY_VOICES)
+def tidy_voices() -> None:
+    """1c. Guests who turned out to be one voice, lines that are clear by now: asked every few seconds by the clock."""
+    for meeting_id in meetings_to_tidy():
+        changes = voices_tidy(meeting_id)
+        if changes:
+            log.info("voices tidied meeting=%d changes=%d", meeting_id, changes)
 
 
 @shared_task(name=TASK_LOOK)
@@ -102,6 +136,12 @@ def painted(wire: dict) -> None:
         frame = frame_painted(result)
         log.info("painted frame=%s total_ms=%s", result.id, frame.timings_ms.get("total") if frame else None)
     paint_next()
+
+
+@shared_task(name=TASK_EMBEDDED, **RETRY)
+def embedded(wire: dict) -> None:
+    """The voice of someone who enrolled."""
+    enrolment_finish(EmbedResult.from_wire(wire))
 
 
 @shared_task(name=TASK_HEARTBEAT)

@@ -10,17 +10,25 @@ from django.utils import timezone
 from generation import director, dispatch
 from meetings.events import Status
 from meetings.models import Meeting, Utterance
+from meetviz_site.fetching import models_of
 from meetviz_site.models import Host
 from workers.messages import QUEUE_PAINT, QUEUE_SPEECH, Heartbeat
 
 ALIVE_FOR = timedelta(seconds=20)
+LAG_IS_NEWS_FOR = timedelta(seconds=30)
 
 
 def host_seen(beat: Heartbeat) -> None:
     Host.objects.update_or_create(
         queue=beat.queue,
         name=beat.host,
-        defaults={"engines": beat.engines, "version": beat.version, "seen_at": timezone.now()},
+        defaults={
+            "engines": beat.engines,
+            "version": beat.version,
+            "offers": [offer.to_wire() for offer in beat.offers],
+            "fetching": beat.fetching.to_wire() if beat.fetching else None,
+            "seen_at": timezone.now(),
+        },
     )
     Host.objects.filter(seen_at__lt=timezone.now() - timedelta(hours=1)).delete()
 
@@ -30,14 +38,22 @@ def painters_alive() -> int:
     return max(1, Host.objects.filter(queue=QUEUE_PAINT, seen_at__gt=timezone.now() - ALIVE_FOR).count())
 
 
+def hosts_alive() -> list[Host]:
+    return list(Host.objects.filter(seen_at__gt=timezone.now() - ALIVE_FOR))
+
+
 def status_of(meeting: Meeting) -> Status:
-    hosts = list(Host.objects.filter(seen_at__gt=timezone.now() - ALIVE_FOR))
+    hosts = hosts_alive()
     engines: dict[str, Any] = {"speech": None, "voice": None, "paint": None}
+    replaced: list[tuple[str, str]] = []
     for host in hosts:
         for role, facts in host.engines.items():
+            if facts.get("instead_of"):
+                replaced.append((facts["instead_of"], facts["name"]))
             engines[role] = {key: facts.get(key) for key in ("name", "model", "device", "demo", "languages")}
     queues = {host.queue for host in hosts}
-    last_heard = meeting.utterances.filter(kind=Utterance.Kind.WORDS).order_by("-heard_at").first()
+    lately = timezone.now() - LAG_IS_NEWS_FOR
+    last_heard = meeting.utterances.filter(kind=Utterance.Kind.WORDS, heard_at__gt=lately).order_by("-heard_at").first()
     lag_s = (last_heard.heard_at - last_heard.ended_at).total_seconds() if last_heard else 0.0
     waiting = dispatch.waiting_count()
     return Status(
@@ -45,7 +61,8 @@ def status_of(meeting: Meeting) -> Status:
         queue={"waiting": waiting, "eta_s": round(waiting * dispatch.typical_picture_s(), 1)},
         lag_s=round(max(0.0, lag_s), 2),
         next_in_s=_next_in_s(meeting),
-        notice=_notice(meeting, queues, engines),
+        notice=_notice(meeting, queues, engines, replaced),
+        models=models_of(hosts),
     )
 
 
@@ -58,12 +75,17 @@ def _next_in_s(meeting: Meeting) -> float | None:
     return None if due is None else round(max(0.0, due - now), 1)
 
 
-def _notice(meeting: Meeting, queues: set[str], engines: dict[str, Any]) -> dict[str, str] | None:
+def _notice(
+    meeting: Meeting, queues: set[str], engines: dict[str, Any], replaced: list[tuple[str, str]]
+) -> dict[str, str] | None:
     """What does not work and what to do about it, as a code: the page has the words in the viewer's language."""
     if QUEUE_SPEECH not in queues:
         return {"code": "no_speech_host", "message": "Nothing is listening: start a speech worker (celery -Q speech)."}
     if QUEUE_PAINT not in queues:
         return {"code": "no_paint_host", "message": "Nothing is painting: start a paint worker (celery -Q paint -c 1)."}
+    for model, stand_in in replaced:
+        message = f"The model {model} does not work on its host, so {stand_in} stands in: run manage.py models verify."
+        return {"code": "model_failed", "message": message}
     speech = engines.get("speech") or {}
     languages = speech.get("languages") or []
     if meeting.language != "auto" and languages and meeting.language not in languages:

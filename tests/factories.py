@@ -103,7 +103,6 @@ def speech_result(
             "stream": str(of.pk),
             "first_sample": round(first_s * SAMPLE_RATE_HZ),
             "last_sample": round(last_s * SAMPLE_RATE_HZ),
-            "settled_sample": round(last_s * SAMPLE_RATE_HZ),
             "started_at": now - 3.0,
             "ended_at": now,
             "transcript": None if error else Transcript(text, "en", 0.9, words),

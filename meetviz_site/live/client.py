@@ -13,16 +13,15 @@ lost connection and sends from where the server is, follows `rev` and asks for a
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import json
 import math
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -31,6 +30,7 @@ from websockets.typing import Subprotocol
 from meetings.audio import SAMPLE_RATE_HZ
 from meetings.audio.frames import encode_frame
 from meetviz_site.live.audio_file import AudioFileError, read_audio
+from meetviz_site.live.client_events import EventLog
 from meetviz_site.live.client_stream import LiveStream
 from meetviz_site.live.client_words import (
     Consent,
@@ -58,7 +58,6 @@ __all__ = [
 
 SUBPROTOCOL = Subprotocol("meetviz.v1")
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
-EVENTS_KEPT = 20_000
 LARGEST_MESSAGE = 16 * 2**20
 PACE = 0.9
 """How much of the bytes per second that the server allows is used, so that headers and clocks do not matter."""
@@ -66,10 +65,7 @@ ABNORMAL_CLOSE = 1006
 """RFC 6455: the connection ended without a close message."""
 
 
-T = TypeVar("T")
-
-
-class LiveClient:
+class LiveClient(EventLog):
     """One person's connection to one meeting, over as many sockets as it takes.
 
     `url`: `ws(s)://HOST/ws/meetings/<slug>/`. `cookie`: a browser session's cookie header instead of a token.
@@ -91,6 +87,7 @@ class LiveClient:
         longest_delay_s: float = LONGEST_DELAY_S,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__()
         self.url = url
         self.rev: int | None = None
         """The newest revision of the meeting that came on the present connection."""
@@ -98,10 +95,7 @@ class LiveClient:
         self.connections = 0
         """How many times a `welcome` came."""
         self.connected = False
-        self.error: LiveError | None = None
-        """Why the client has ended, if it has."""
         self.close_codes: list[int] = []
-        self.events_kept: collections.deque[Event] = collections.deque(maxlen=EVENTS_KEPT)
         self.streams: dict[str, LiveStream] = {}
         self.on_reconnect: Callable[[str], None] | None = None
         """Called with a plain sentence when the connection is lost and when it is back."""
@@ -113,12 +107,9 @@ class LiveClient:
         self._jitter = jitter
         self._socket: ClientConnection | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
         self._soon: set[asyncio.Future[None]] = set()
-        self._count = 0
         self._resync_asked = False
         self._progress_at = 0.0
-        self._stopping = False
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -276,54 +267,6 @@ class LiveClient:
                 self._send_soon({"type": "resync"})
             self.rev = rev
 
-    async def wait_for(
-        self,
-        type: str,
-        predicate: Callable[[Event], bool] | None = None,
-        timeout_s: float = 30.0,
-        *,
-        after: Event | int = 0,
-    ) -> Event:
-        """The first event of `type` for which `predicate` holds, whether it already came or is still to come.
-
-        `after`: look only behind this event (or event number). Raises LiveError (`timeout`, or why the client ended).
-        """
-        seen = after.number if isinstance(after, Event) else after
-
-        def found() -> Event | None:
-            nonlocal seen
-            for event in self._events_after(seen):
-                if event.type == type and (predicate is None or predicate(event)):
-                    return event
-            seen = max(seen, self._count)
-            return None
-
-        return await self._until(found, timeout_s, f"a {type!r} message")
-
-    async def events(self, *, after: Event | int = 0) -> AsyncIterator[Event]:
-        """Every event behind `after`, in order, until the client is closed. Raises LiveError if it ended otherwise."""
-        seen = after.number if isinstance(after, Event) else after
-        while True:
-            news = self._news
-            for event in self._events_after(seen):
-                seen = event.number
-                yield event
-            if self.error:
-                if self._stopping:
-                    return
-                raise self.error
-            if self._count <= seen:
-                await news.wait()
-
-    def _events_after(self, number: int) -> list[Event]:
-        """From the newest back, so that a waiter does not walk through a long meeting at every message."""
-        found: list[Event] = []
-        for event in reversed(self.events_kept):
-            if event.number <= number:
-                break
-            found.append(event)
-        return found[::-1]
-
     # What goes
 
     async def open_stream(
@@ -386,13 +329,6 @@ class LiveClient:
         """Report that a picture is really on the wall."""
         await self.send("frame.shown", frame=frame_id)
 
-    def _refusal_after(self, number: int) -> LiveError | None:
-        for event in self._events_after(number):
-            if event.type == "error":
-                code = str(event.get("code"))
-                return LiveError(code, str(event.get("message") or code), retry_after=event.get("retry_after"))
-        return None
-
     async def _send_audio(self, socket: ClientConnection) -> None:
         """Everything that the streams have to say on one connection: open, audio in turn, close."""
         asked_open: set[str] = set()
@@ -442,27 +378,6 @@ class LiveClient:
             task = asyncio.ensure_future(send(self._socket))
             self._soon.add(task)
             task.add_done_callback(self._soon.discard)
-
-    # Waiting
-
-    def _wake(self) -> None:
-        """Let everyone who waits look again. A fresh event each time: nobody has to clear it."""
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
-    async def _until(self, found: Callable[[], T | None], timeout_s: float | None = None, what: str = "") -> T:
-        """Wait until `found()` is truthy and return it. Raises LiveError on time-out or when the client has ended."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    news = self._news
-                    if outcome := found():
-                        return outcome
-                    if self.error:
-                        raise self.error
-                    await news.wait()
-        except TimeoutError:
-            raise LiveError("timeout", f"No answer within {timeout_s:g} s: waited for {what}.") from None
 
     def _tell(self, sentence: str) -> None:
         if self.on_reconnect:

@@ -19,9 +19,10 @@ from meetings.models import Meeting
 from meetings.publish import meeting_group
 from meetings.services import presence_touch
 from meetviz_site.live.codes import CloseCode
-from meetviz_site.live.streams import StreamDesk
+from meetviz_site.live.desk import StreamDesk
+from meetviz_site.live.status_now import live_status
 from meetviz_site.live.threads import in_thread
-from meetviz_site.status import status_of
+from workers.messages import InterimResult
 
 if TYPE_CHECKING:
     from meetviz_site.live.consumer import LiveSocket
@@ -112,7 +113,8 @@ class Room:
                 await socket.close(CloseCode.NOT_AUTHENTICATED)
 
     async def send_status(self) -> None:
-        event = await in_thread(lambda: status_of(Meeting.objects.get(pk=self.meeting_id)))
+        hearing = self.hub.desk.hearing_of(self.meeting_id)
+        event = await in_thread(lambda: live_status(Meeting.objects.get(pk=self.meeting_id), hearing))
         values = event.to_dict()
         steady = {key: value for key, value in values.items() if key != "next_in_s"}
         if steady != self._last_status or values.get("next_in_s") is not None:
@@ -163,9 +165,11 @@ class Hub:
 
     async def on_signal(self, room: Room, message: dict[str, Any]) -> None:
         if message["kind"] == "settled":
-            await self.desk.settled(message["stream"], message["last_sample"])
+            await self.desk.settled(message["stream"], message["last_sample"], message)
+        elif message["kind"] == "interim":
+            await self.desk.interims.heard(InterimResult.from_wire(message))
         elif message["kind"] == "taken":
-            await self.desk.taken_elsewhere(message["stream"], message["desk"])
+            await self.desk.taken_elsewhere(message["stream"], message["desk"], message["openings"])
         elif message["kind"] == "invites_void":
             await room.close_guests(message["version"])
         elif message["kind"] == "consent":

@@ -11,8 +11,9 @@ from generation.selectors import recent_frames
 from meetings.access import Membership
 from meetings.models import Meeting
 from meetings.selectors import meeting_dict, people_dicts, recent_captions, speaker_dict, speakers_of, stamp
+from meetviz_site.fetching import may_fetch
 from meetviz_site.live.limits import limits_dict
-from meetviz_site.status import status_of
+from meetviz_site.live.status_now import Hearing, live_status
 
 
 def welcome(member: Membership) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def welcome(member: Membership) -> dict[str, Any]:
             "participant": member.participant.pk,
             "name": member.participant.name,
             "role": member.role,
-            "can": member.can,
+            "can": {**member.can, "fetch_models": may_fetch(member)},
             "consent": {
                 "transcribe": member.participant.consent_transcribe,
                 "voice_id": member.participant.consent_voice_id,
@@ -37,7 +38,7 @@ def welcome(member: Membership) -> dict[str, Any]:
 
 
 @transaction.atomic
-def snapshot(meeting_id: int) -> dict[str, Any]:
+def snapshot(meeting_id: int, hearing: Hearing) -> dict[str, Any]:
     """One consistent view: the revision is read first, so a change in between is sent again rather than missed."""
     meeting = Meeting.objects.select_related("preset").get(pk=meeting_id)
     return {
@@ -48,5 +49,5 @@ def snapshot(meeting_id: int) -> dict[str, Any]:
         "speakers": [speaker_dict(speaker) for speaker in speakers_of(meeting)],
         "captions": recent_captions(meeting),
         "frames": recent_frames(meeting),
-        "status": status_of(meeting).to_dict(),
+        "status": live_status(meeting, hearing).to_dict(),
     }

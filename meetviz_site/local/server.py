@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import logging
 import os
@@ -36,6 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # from the consumer, what is above from `sockets.py` before it is all in memory.
 MAX_MESSAGE_BYTES = 1024 * 1024
 DEFAULT_MIN_FREE_MB = 200
+SWITCH_S = 0.001
 EXIT_DEADLINE_S = 6.0
 FORCED_EXIT_CODE = 130
 
@@ -166,6 +168,9 @@ class LocalServer:
     # Serving
 
     def _serve(self) -> None:
+        # The sockets' loop shares Python's lock with the workers' threads: by default it would wait 5 ms for it each
+        # time one of them computes.
+        sys.setswitchinterval(SWITCH_S)
         # Daphne installs its reactor when it is imported; this has to come before anything else imports Twisted's.
         from daphne.endpoints import build_endpoint_description_strings
         from daphne.server import Server
@@ -209,6 +214,9 @@ class LocalServer:
         from twisted.internet import reactor
 
         self._call_in_loop = reactor.callFromThread
+        # What is loaded by now stays: to look through it again and again would stop every socket for a moment.
+        gc.collect()
+        gc.freeze()
         if self._stopping:
             self._call_in_loop(self._begin_stop)
         self.say(_("MeetViz runs at %(url)s") % {"url": self.url})

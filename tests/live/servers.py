@@ -9,7 +9,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,6 +23,8 @@ from tests.sites import Process, Site, environment_for, free_port
 
 STANDARD_POSTGRES = ("postgresql:///postgres", "postgresql://postgres@localhost:5432/postgres")
 STANDARD_REDIS = "redis://localhost:6379"
+CELERY = [sys.executable, "-m", "celery"]
+SPEECH_HOST = ["-A", "workers.app", "worker", "-Q", "speech", "-P", "solo"]
 
 
 @dataclass
@@ -30,6 +32,17 @@ class Servers(Site):
     """A site of several processes; `second_url` is the other web process."""
 
     second_url: str = ""
+    model_host: dict[str, str] = field(default_factory=dict)
+    """The environment of a model host: the broker's address and nothing else."""
+    speech_host: Process | None = None
+
+    def start_speech_host(self) -> None:
+        """Another one, in place of the one that was there."""
+        gone, self.speech_host = self.speech_host, Process([*CELERY, *SPEECH_HOST], self.model_host)
+        if gone in self.processes:
+            self.processes[self.processes.index(gone)] = self.speech_host
+        else:
+            self.processes.append(self.speech_host)
 
 
 @contextlib.contextmanager
@@ -105,16 +118,18 @@ def server_site(home: Path) -> Iterator[Servers]:
         model_host = {**environment_for(home, 0), "REDIS_URL": redis_url}
         for name in ("MEETVIZ_HOME", "PORT"):
             del model_host[name]
-        site = Servers(f"http://localhost:{ports[0]}", environment, second_url=f"http://localhost:{ports[1]}")
+        site = Servers(
+            f"http://localhost:{ports[0]}",
+            environment,
+            second_url=f"http://localhost:{ports[1]}",
+            model_host=model_host,
+        )
         try:
             site.manage("migrate", "--verbosity", "0")
-            celery = [sys.executable, "-m", "celery"]
-            for arguments, values in (
-                (["-A", "meetviz_site", "worker", "-Q", "core"], environment),
-                (["-A", "workers.app", "worker", "-Q", "speech", "-P", "solo"], model_host),
-                (["-A", "workers.app", "worker", "-Q", "paint", "-P", "solo"], model_host),
-            ):
-                site.processes.append(Process([*celery, *arguments], values))
+            core, paint = ["-A", "meetviz_site", "worker", "-Q", "core"], ["-A", "workers.app", "worker", "-Q", "paint"]
+            site.processes.append(Process([*CELERY, *core], environment))
+            site.processes.append(Process([*CELERY, *paint, "-P", "solo"], model_host))
+            site.start_speech_host()
             for port in ports:
                 web = [sys.executable, "-m", "daphne", "-p", str(port), "meetviz_site.asgi:application"]
                 site.processes.append(Process(web, environment))

@@ -9,68 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from meetings.audio.frames import MIN_SAMPLES
-from meetviz_site.live.client import Consent, LiveClient, LiveError, LiveStream
+from meetviz_site.live.client import LiveError
+from tests.live.cuts import (
+    AFTER_FIRST_LINE_S,
+    IN_SECOND_LINE_S,
+    IN_THIRD_LINE_S,
+    UNTIL_S,
+    WITHIN_S,
+    Captions,
+    all_sent,
+    client_of,
+    speak_uncut,
+    stored,
+    upto,
+    words,
+)
 from tests.live.talking import Talk, socket_to
 from tests.sites import Site, local_site
 from workers.messages import SAMPLE_RATE_HZ
-
-AGREED = Consent(transcribe=True)
-WITHIN_S = 120.0
-# Three lines of the dialogue: 0.6–4.0 s, 4.9–9.0 s, 9.8–13.1 s.
-UNTIL_S, AFTER_FIRST_LINE_S, IN_SECOND_LINE_S, IN_THIRD_LINE_S = 14.0, 4.7, 6.5, 11.0
-
-Captions = list[tuple[str, str, int, int]]
-
-
-def upto(speech: np.ndarray, first_s: float, last_s: float) -> np.ndarray:
-    return speech[round(first_s * SAMPLE_RATE_HZ) : round(last_s * SAMPLE_RATE_HZ)]
-
-
-def client_of(meeting: dict[str, str]) -> LiveClient:
-    return LiveClient(meeting["ws_url"], token=meeting["join_token"], name="Anna", consent=AGREED)
-
-
-def written_down(snapshot: Any) -> Captions:
-    """Type, words and place of everything that is stored."""
-    return [
-        (caption["type"], caption.get("text", ""), caption["first_sample"], caption["last_sample"])
-        for caption in snapshot["captions"]
-    ]
-
-
-def words(captions: Captions) -> list[tuple[str, str]]:
-    return [(kind, text) for kind, text, _first, _last in captions]
-
-
-async def stored(meeting: dict[str, str]) -> Captions:
-    async with LiveClient(meeting["ws_url"], token=meeting["viewer_token"]) as viewer:
-        return written_down(await viewer.wait_for("snapshot"))
-
-
-async def all_sent(stream: LiveStream) -> None:
-    """All but a rest that is too short for a message of its own."""
-    await stream.client._until(lambda: stream.written_samples - stream.sent_samples < MIN_SAMPLES, WITHIN_S, "sending")
 
 
 @pytest.fixture(scope="module")
 def uncut(live_site: Site, speech: np.ndarray) -> Captions:
     """What is written down when nothing happens."""
-
-    async def speak() -> Captions:
-        meeting = live_site.new_meeting("uncut")
-        async with client_of(meeting) as client:
-            stream = await client.open_stream(language="en")
-            await stream.write(upto(speech, 0, UNTIL_S))
-            await stream.close(WITHIN_S)
-        return await stored(meeting)
-
-    captions = asyncio.run(speak())
-    assert len(captions) >= 3 and all(kind == "caption.final" and text for kind, text, _first, _last in captions)
-    assert captions == sorted(captions, key=lambda caption: caption[2])  # in the order in which it was said
-    return captions
+    return asyncio.run(speak_uncut(live_site.new_meeting("uncut"), speech))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +78,30 @@ async def test_a_page_that_is_reloaded_goes_on_where_it_was_durable(
         await again.write(upto(speech, 0, UNTIL_S))
         await again.close(WITHIN_S)
     assert await stored(meeting) == uncut
+
+
+async def test_an_engine_killed_in_the_middle_of_a_sentence_costs_nothing(
+    live_site: Site, meeting: dict[str, str], speech: np.ndarray, uncut: Captions
+) -> None:
+    """Its process dies with one final in it and a sentence in hand; a fresh one is there at once."""
+    async with client_of(meeting) as client:
+        stream = await client.open_stream(language="en")
+        await stream.write(upto(speech, 0, IN_THIRD_LINE_S))
+        await client.wait_for("caption.final", timeout_s=WITHIN_S)
+        killed = kill_engine(live_site, "PocketSphinxEngine")
+        await stream.write(upto(speech, IN_THIRD_LINE_S, UNTIL_S))
+        await stream.close(WITHIN_S)
+    assert await stored(meeting) == uncut
+    assert killed and kill_engine(live_site, "PocketSphinxEngine", really=False) not in ([], killed)
+
+
+def kill_engine(site: Site, name: str, *, really: bool = True) -> list[int]:
+    """Process ids of the site's children that run this engine, killed as the kernel would kill them for memory."""
+    children = psutil.Process(site.processes[0].pid).children(recursive=True)
+    engines = [child for child in children if name in child.cmdline()]
+    for engine in engines if really else []:
+        engine.kill()
+    return [engine.pid for engine in engines]
 
 
 async def test_a_second_socket_takes_the_stream_over_and_the_first_is_told(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from meetviz_site.live.client import socket_url
+from tests.live.cuts import IN_THIRD_LINE_S, UNTIL_S, WITHIN_S, client_of, speak_uncut, stored, upto
 from tests.live.servers import Servers, server_site
 from tests.live.story import Story, StoryTests, tell
 from tests.live.talking import silence, socket_to, words_of
@@ -90,6 +92,24 @@ async def test_both_web_processes_close_their_sockets_when_the_meeting_ends(serv
         await asyncio.to_thread(servers.end_meeting, meeting)
         assert await here.closed() == 4410
         assert await there.closed() == 4410
+
+
+async def test_a_speech_host_killed_in_the_middle_of_a_sentence_costs_nothing(
+    servers: Servers, speech: np.ndarray
+) -> None:
+    """A final is lost with the host; the web process asks again as soon as answers use to be there by then."""
+    meetings = servers.new_meetings(2)
+    uncut = await speak_uncut(meetings[0], speech)
+    async with client_of(meetings[1]) as client:
+        stream = await client.open_stream(language="en")
+        await stream.write(upto(speech, 0, IN_THIRD_LINE_S))
+        await client.wait_for("caption.final", timeout_s=WITHIN_S)  # the next final went out with it
+        assert servers.speech_host is not None
+        await asyncio.to_thread(servers.speech_host.stop, signal.SIGKILL)
+        await asyncio.to_thread(servers.start_speech_host)
+        await stream.write(upto(speech, IN_THIRD_LINE_S, UNTIL_S))
+        await stream.close(WITHIN_S)
+    assert await stored(meetings[1]) == uncut
 
 
 async def test_ten_megabytes_are_refused_by_the_daphne_command_as_well(servers: Servers) -> None:

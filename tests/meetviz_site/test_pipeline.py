@@ -134,6 +134,23 @@ def test_a_message_of_a_newer_worker_with_fields_we_do_not_know_is_understood(pa
 
 
 @pytest.mark.django_db
+def test_voices_of_open_meetings_are_tidied(published: Listener) -> None:
+    meeting = make.meeting()
+    stream = make.stream(meeting)
+    for number, sounds in enumerate((make.voice(1), make.alike(make.voice(2), 1.0, speech_s=1.5), make.voice(2))):
+        pipeline.heard(
+            make.speech_result(
+                stream, f"line {number}", first_s=3.0 * number, last_s=3.0 * number + 3, sounds=sounds
+            ).to_wire()
+        )
+    pipeline.heard(make.speech_result(stream, "line 3", first_s=9.0, sounds=make.alike(make.voice(2), 0.95)).to_wire())
+    with published(meeting) as events:
+        pipeline.tidy_voices()
+    (caption,) = events.of_type("caption.final")
+    assert (caption["text"], caption["speaker"]["name"]) == ("line 1", "Guest 1")
+
+
+@pytest.mark.django_db
 def test_a_lost_painters_frame_is_sent_out_again_by_the_next_look(painter: Any) -> None:
     hear(make.meeting())
     first = painter()

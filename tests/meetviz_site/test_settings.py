@@ -18,7 +18,7 @@ from tests.sites import ROOT, environment_for
 ROOMS = ("meetviz_site", "meetings", "generation", "speakers", "workers", "scripts", "tests/browser")
 READERS = {"env", "envbool", "envint", "envlist", "envchoice", "setting", "getenv"}
 # The machine's own, not settings of MeetViz.
-OTHERS = {"PATH", "CC", "DJANGO_SETTINGS_MODULE"}
+OTHERS = {"PATH", "CC", "DJANGO_SETTINGS_MODULE", "OMP_NUM_THREADS"}
 
 
 def names_read() -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,9 @@ def every_address(patterns: list[Any], prefix: str = "/") -> list[str]:
         if isinstance(pattern, URLResolver):
             found += [] if "admin" in route else every_address(pattern.url_patterns, route)
         elif isinstance(pattern, URLPattern):
-            values = {"<slug:slug>": "{slug}", "<str:token>": "{token}", "<uuid:frame_id>": str(uuid.uuid4())}
-            for name, value in values.items():
-                route = route.replace(name, value)
-            found.append(route)
+            route = route.replace("<slug:slug>", "{slug}").replace("<str:token>", "{token}")
+            route = re.sub(r"<uuid:\w+>", str(uuid.uuid4()), route)
+            found.append(re.sub(r"<int:\w+>", "1", route))
     return found
 
 

@@ -30,18 +30,19 @@ from meetings.access import (
     token_for,
     turned_out,
 )
+from meetings.corrections import caption_assign
+from meetings.lines import utterance_store
 from meetings.models import Meeting, Participant, Role, Utterance
 from meetings.services import (
     Refused,
-    caption_assign,
     consent_record,
     invites_void,
     meeting_end,
     settings_change,
     stream_open,
-    utterance_store,
 )
 from meetviz_site.live.snapshot import snapshot, welcome
+from meetviz_site.live.status_now import Hearing
 from meetviz_site.logs import PrivateFormatter
 from speakers.models import Consent, Speaker, StylePreset, Voiceprint
 from speakers.services import voice_delete
@@ -142,12 +143,12 @@ def test_a_viewer_is_told_nothing_but_what_the_room_shows() -> None:
     make.participant(meeting, "Anna")
     spoken = make.utterance(meeting)
     viewer = make.member(meeting, "Max", Role.VIEWER)
-    told = str([snapshot(meeting.pk), welcome(viewer)])
+    told = str([snapshot(meeting.pk, Hearing()), welcome(viewer)])
     for kind in TokenKind:
         assert token_for(meeting, kind) not in told
     for word in ("invites_version", "owner_id", "token", "email", "vector", "password", "confidence_"):
         assert word not in told, word
-    assert "consent" not in str(snapshot(meeting.pk))
+    assert "consent" not in str(snapshot(meeting.pk, Hearing()))
     assert spoken.text in told
 
 

@@ -214,7 +214,7 @@ def _microphone_check() -> None:
 
 @contextlib.asynccontextmanager
 async def _microphone() -> AsyncIterator[AsyncIterator[bytes]]:
-    """The default microphone as PCM16 blocks of 160 ms, until Ctrl-C."""
+    """The default microphone as PCM16 blocks of 96 ms, until Ctrl-C."""
     import sounddevice
 
     loop = asyncio.get_running_loop()
