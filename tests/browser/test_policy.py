@@ -23,7 +23,16 @@ def test_no_page_runs_into_the_policy(live_site: Any, visit: Any) -> None:
     guest.page.click("#paint-now")
     guest.page.wait_for_selector("#filmstrip img")
     owner.page.goto(live_site.owner_link())
-    paths = ["/", f"/m/{meeting['slug']}/", "gallery/", "tv/", "invites/", "/m/no-such-meeting/", "/no-such-page"]
+    paths = [
+        "/",
+        f"/m/{meeting['slug']}/",
+        "gallery/",
+        "tv/",
+        "invites/",
+        "/voices/",
+        "/m/no-such-meeting/",
+        "/no-such-page",
+    ]
     changes = [
         f"/admin/{path}"
         for path in (

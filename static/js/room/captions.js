@@ -7,10 +7,14 @@ const MOST_LINES = 6;
 const REMEMBER = "meetviz:captions";
 
 export class Captions {
-  /** @param {(caption: object) => void} onname a click on a name, or null where names cannot change */
-  constructor(store, onname) {
+  /**
+   * @param {(caption: object) => void} onname a click on a name, or null where names cannot change
+   * @param {(caption: object, yes: boolean) => void} onanswer whether an unsure line is whose it seems to be
+   */
+  constructor(store, onname, onanswer = null) {
     this.store = store;
     this.onname = onname;
+    this.onanswer = onanswer;
     this.band = byId("captions");
     this.roll = document.querySelector(".captions__roll");
     this.lines = new Map();
@@ -48,7 +52,7 @@ export class Captions {
       return;
     }
     const lines = wanted.map(([key, caption]) => {
-      const line = key.startsWith("~") ? this.#interim(caption) : captionLine(this.store, caption, this.onname);
+      const line = key.startsWith("~") ? this.#interim(caption) : captionLine(this.store, caption, this);
       const known = this.lines.get(key);
       return [key, known?.isEqualNode(line) ? known : line]; // an unchanged line keeps its focus
     });
@@ -68,8 +72,11 @@ export class Captions {
   }
 }
 
-/** One final line or gap: name (a button where it may change), then the words in their language. */
-export function captionLine(store, caption, onname, extra = null) {
+/**
+ * One final line or gap: name (a button where it may change), then the words in their language; before them, where the
+ * voice is not sure, the question.
+ */
+export function captionLine(store, caption, { onname = null, onanswer = null }, extra = null) {
   if (caption.gap || caption.type === "caption.gap") {
     const lostS = ((caption.last_sample - caption.first_sample) / 16000).toFixed(0);
     return make(
@@ -82,17 +89,27 @@ export function captionLine(store, caption, onname, extra = null) {
   }
   const speaker = store.speakerOf(caption);
   const name = speaker ? (speaker.state === "unsure" ? t("unsure_name", { name: speaker.name }) : speaker.name) : t("someone");
-  const face = [make("span", { class: "dot" }), make("span", {}, name)];
+  // The mark by itself: a long name is cut off before it.
+  const mark = speaker?.state === "unsure" ? make("span", { class: "line__mark" }, "?") : null;
+  const face = [make("span", { class: "dot" }), make("span", { class: "line__name" }, speaker?.name ?? name), mark];
   const who = onname
     ? make("button", { class: "line__who", type: "button", title: t("rename", { name }), onclick: () => onname(caption) }, ...face)
     : make("span", { class: "line__who" }, ...face);
+  const words = make("span", { class: "line__text", lang: caption.language || null }, caption.text);
+  const asked = onanswer && speaker?.state === "unsure" && !caption.answered;
   return make(
     "p",
     { class: "line", "--voice": voiceColour(speaker) },
     who,
     extra,
-    make("span", { class: "line__text", lang: caption.language || null }, caption.text),
+    asked ? make("span", { class: "line__said" }, ...answers(caption, speaker, onanswer), words) : words,
   );
+}
+
+function answers(caption, speaker, onanswer) {
+  const answer = (key, label, yes) =>
+    make("button", { class: "line__answer", type: "button", "aria-label": t(label, { name: speaker.name }), onclick: () => onanswer(caption, yes) }, t(key));
+  return [answer("yes", "yes_it_is", true), answer("no", "no_it_is_not", false)];
 }
 
 function recall() {

@@ -1,5 +1,5 @@
 /**
- * The microphone on the audio thread: whatever the device gives becomes 160 ms blocks of 16 kHz PCM16.
+ * The microphone on the audio thread: whatever the device gives becomes 96 ms blocks of 16 kHz PCM16.
  *
  * Posts {samples: Int16Array} for each full block and {level} (peak, 0–1) about 20 times a second. Takes
  * {flush: true}, after which the last, shorter block is posted followed by {flushed: true}.
@@ -7,7 +7,7 @@
 
 import { Resampler, SAMPLE_RATE_HZ, toPcm16 } from "./resampler.js";
 
-const BLOCK_SAMPLES = 0.16 * SAMPLE_RATE_HZ;
+const BLOCK_SAMPLES = 1536; // three of the server's frames: none waits for the next block
 const LEVEL_EVERY_S = 0.05;
 const SHORTEST_SAMPLES = 0.02 * SAMPLE_RATE_HZ;
 

@@ -1,11 +1,11 @@
 /**
- * Where sound comes from: a microphone or an audio file. Both hand over 160 ms blocks of 16 kHz PCM16 (`onsamples`),
+ * Where sound comes from: a microphone or an audio file. Both hand over 96 ms blocks of 16 kHz PCM16 (`onsamples`),
  * a level 0–1 (`onlevel`) and say when they are over by themselves (`onended`).
  */
 
 import { SAMPLE_RATE_HZ, toPcm16 } from "./resampler.js";
 
-const BLOCK_SAMPLES = 0.16 * SAMPLE_RATE_HZ;
+const BLOCK_SAMPLES = 1536;
 const FLUSH_TIMEOUT_MS = 400;
 /** Longer files are decoded whole in memory; four hours of mono float at 16 kHz are 0.9 GB, so two is plenty. */
 const LONGEST_FILE_S = 2 * 3600;

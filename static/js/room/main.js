@@ -5,6 +5,7 @@ import { Captions } from "./captions.js";
 import { Controls } from "./controls.js";
 import { Door } from "./door.js";
 import { byId, setText } from "./dom.js";
+import { Engines } from "./engines.js";
 import { Filmstrip } from "./filmstrip.js";
 import { stopwatch, t } from "./i18n.js";
 import { say, toast } from "./notes.js";
@@ -14,6 +15,8 @@ import { LiveSocket } from "./socket.js";
 import { Stage } from "./stage.js";
 import { Store } from "./state.js";
 import { StatusLine } from "./status.js";
+
+const ASK_AGAIN_MS = 6000;
 
 const config = JSON.parse(byId("room-config").textContent);
 const store = new Store();
@@ -39,9 +42,13 @@ const stage = new Stage(store, {
   onrate: (frame, value) => socket.send({ type: "frame.rate", frame, value }),
   say,
 });
-const assign = (utterance, choice) => socket.send({ type: "caption.assign", utterance, ...choice }) || toast(t("not_connected"));
-const people = new People(store, { assign });
-const captions = new Captions(store, config.me.can.assign ? (caption) => people.who(caption) : null);
+const naming = {
+  line: async (caption) => (await whoDialog())?.line(caption),
+  voice: async (speaker) => (await whoDialog())?.voice(speaker),
+  answer: confirmSpeaker,
+};
+new People(store, naming);
+const captions = config.me.can.assign ? new Captions(store, naming.line, naming.answer) : new Captions(store);
 new Filmstrip(store, stage);
 const controls = new Controls(store, {
   send: (message) => socket.send(message),
@@ -50,6 +57,7 @@ const controls = new Controls(store, {
   captions,
   inviteUrl: config.invites_url,
 });
+new Engines(store, { fetch: () => socket.send({ type: "models.fetch" }) });
 const status = new StatusLine(store, { listening: () => soundState(), heldS: () => socket.heldS });
 
 document.addEventListener("keydown", ({ key }) => {
@@ -75,6 +83,33 @@ socket.addEventListener("phase", ({ detail }) => {
 });
 
 socket.addEventListener("lost", ({ detail }) => toast(t("lost_audio", { n: Math.ceil(detail.seconds) })));
+
+let who = null;
+
+/** Loaded when it is first asked for; null without a connection. */
+async function whoDialog() {
+  try {
+    const { WhoDialog } = await import("./who.js");
+    return (who ??= new WhoDialog(store, (message) => socket.send(message)));
+  } catch {
+    toast(t("not_connected"));
+    return null;
+  }
+}
+
+/** Whether a line is whose it seems to be; the question is gone at once and comes back only if nothing follows. */
+function confirmSpeaker(caption, yes) {
+  if (!socket.send({ type: "caption.confirm", utterance: caption.id, yes })) {
+    toast(t("not_connected"));
+    return;
+  }
+  const asked = (answered) => {
+    for (const line of store.captions) if (line.id === caption.id) line.answered = answered;
+    store.touch("captions");
+  };
+  asked(true);
+  setTimeout(() => asked(false), ASK_AGAIN_MS);
+}
 
 function ours(key, fallback) {
   const text = t(key);

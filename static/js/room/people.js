@@ -8,13 +8,14 @@ import { seconds } from "./state.js";
 const TALK_WINDOW_S = 300;
 
 export class People {
-  /** @param {{assign: (utterance: string, choice: object) => void}} options */
+  /**
+   * @param {{line: (caption: object) => void, voice: (speaker: object) => void,
+   *   answer: (caption: object, yes: boolean) => void}} options what a press on a line's or a speaker's name does
+   */
   constructor(store, options) {
     this.store = store;
     this.options = options;
-    this.asked = new Set();
     this.#tabs();
-    this.#whoDialog();
     store.on("captions speakers people connection meeting", () => this.#draw());
     store.on("captions speakers", () => this.#transcript());
     setInterval(() => this.#talk(), 5000);
@@ -22,45 +23,6 @@ export class People {
 
   get #mayName() {
     return this.store.you?.can?.assign ?? false;
-  }
-
-  /** Ask whose line it is: someone known, or a new name. */
-  who(caption) {
-    if (!this.#mayName) return;
-    this.subject = caption;
-    const now = this.store.speakerOf(caption);
-    setText(byId("who-quote"), t("quoted", { text: caption.text }));
-    byId("who-quote").lang = caption.language || "";
-    byId("who-known").replaceChildren(
-      ...[...this.store.speakers.values()]
-        .filter((speaker) => speaker.id !== now?.id || now.state === "unsure")
-        .map((speaker) =>
-          make(
-            "button",
-            { class: "chip", type: "button", "--voice": voiceColour(speaker), onclick: () => this.#assign({ speaker: speaker.id }) },
-            make("span", { class: "dot" }),
-            speaker.name,
-          ),
-        ),
-    );
-    byId("who-name").value = now && !now.guest && now.state !== "guest" ? now.name : "";
-    byId("who-dialog").showModal();
-    byId("who-name").focus();
-  }
-
-  #assign(choice) {
-    byId("who-dialog").close();
-    this.options.assign(this.subject.id, choice);
-  }
-
-  #whoDialog() {
-    byId("who-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      const name = byId("who-name").value.trim();
-      if (!name) return;
-      const known = [...this.store.speakers.values()].find((speaker) => speaker.name.toLowerCase() === name.toLowerCase());
-      this.#assign(known ? { speaker: known.id } : { new_name: name });
-    });
   }
 
   #draw() {
@@ -74,7 +36,7 @@ export class People {
     const voices = [...this.store.speakers.values()]
       .filter((speaker) => talk.has(speaker.id))
       .sort((a, b) => talk.get(b.id) - talk.get(a.id));
-    const list = voices.map((speaker) => this.#voice(speaker, talk.get(speaker.id), most, said));
+    const list = voices.map((speaker) => this.#voice(speaker, talk.get(speaker.id), most));
     this.#replace(byId("voices"), list.length ? list : [make("li", { class: "soft" }, t("voices_empty"))]);
     this.#unsure(said);
     this.#talk();
@@ -87,12 +49,12 @@ export class People {
     if (!same) list.replaceChildren(...items);
   }
 
-  #voice(speaker, talkS, most, said) {
+  #voice(speaker, talkS, most) {
     const name = make("span", {}, speaker.name);
     const who = this.#mayName
       ? make(
           "button",
-          { class: "voice__name", type: "button", title: t("rename", { name: speaker.name }), onclick: () => this.who(said.findLast((caption) => caption.speaker.id === speaker.id)) },
+          { class: "voice__name", type: "button", title: t("voice_more", { name: speaker.name }), "aria-label": t("voice_more", { name: speaker.name }), onclick: () => this.options.voice(this.store.speaker(speaker.id)) },
           name,
           icon("pen"),
         )
@@ -107,32 +69,27 @@ export class People {
     );
   }
 
+  /** The newest line whose voice is not sure, for those who do not look at the captions. */
   #unsure(said) {
-    const open = this.#mayName && said.findLast((caption) => caption.speaker.state === "unsure" && !this.asked.has(caption.id));
+    const open = this.#mayName && said.findLast((caption) => caption.speaker.state === "unsure" && !caption.answered);
     const box = byId("unsure");
     if (!open) {
       box.replaceChildren();
       return;
     }
-    if (box.dataset.caption === open.id && box.children.length) return;
-    box.dataset.caption = open.id;
-    const { name, id } = this.store.speakerOf(open);
-    const answer = (yes) => {
-      this.asked.add(open.id);
-      if (yes) this.options.assign(open.id, { speaker: id });
-      else this.who(open);
-      this.#unsure(said);
-    };
-    box.replaceChildren(
+    const { name } = this.store.speakerOf(open);
+    const answer = (key, label, yes) =>
+      make("button", { class: "button button--small", type: "button", "aria-label": t(label, { name }), onclick: () => this.options.answer(open, yes) }, t(key));
+    this.#replace(box, [
       make(
         "div",
-        { class: "ask" },
+        { class: "ask", "data-caption": open.id },
         make("p", { class: "quote", lang: open.language || null }, t("quoted", { text: open.text })),
         make("strong", {}, t("is_it", { name })),
-        make("button", { class: "button button--small", type: "button", onclick: () => answer(true) }, t("yes")),
-        make("button", { class: "button button--small", type: "button", onclick: () => answer(false) }, t("no")),
+        answer("yes", "yes_it_is", true),
+        answer("no", "no_it_is_not", false),
       ),
-    );
+    ]);
   }
 
   #talk() {
@@ -170,7 +127,7 @@ export class People {
         make(
           "li",
           {},
-          captionLine(this.store, caption, this.#mayName ? (line) => this.who(line) : null, make("span", { class: "time" }, wallClock(seconds(caption.started_at)))),
+          captionLine(this.store, caption, this.#mayName ? { onname: this.options.line, onanswer: this.options.answer } : {}, make("span", { class: "time" }, wallClock(seconds(caption.started_at)))),
         ),
       ),
     );

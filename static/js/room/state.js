@@ -114,6 +114,14 @@ export class Store {
     this.speakers.set(speaker.id, { ...this.speakers.get(speaker.id), ...lasting });
   }
 
+  /** Two speakers were one: every line of the one that is gone goes under the one that stays. */
+  merge(gone, stays) {
+    this.speakers.delete(gone);
+    for (const said of [...this.captions, ...this.interims.values()]) {
+      if (said.speaker?.id === gone) said.speaker = { ...said.speaker, id: stays.id, name: stays.name, color: stays.color };
+    }
+  }
+
   putFrame(frame) {
     const known = this.frame(frame.id);
     if (known) Object.assign(known, frame);
@@ -155,7 +163,9 @@ const handlers = {
   },
 
   "caption.interim"(store, message) {
-    store.interims.set(message.stream, { ...message, at: store.now() });
+    // Empty text takes back what turned out to be no words.
+    if (message.text) store.interims.set(message.stream, { ...message, at: store.now() });
+    else store.interims.delete(message.stream);
     return ["interims"];
   },
 
@@ -172,7 +182,7 @@ const handlers = {
   },
 
   "speaker.updated"(store, message) {
-    if (message.merged_from) store.speakers.delete(message.merged_from.id ?? message.merged_from);
+    if (message.merged_from) store.merge(message.merged_from.id ?? message.merged_from, message.speaker);
     store.putSpeaker(message.speaker);
     return ["speakers", "captions"];
   },

@@ -1,11 +1,12 @@
 /** The top line: does it listen, who is here, how old is the picture, when comes the next, and what is not as it should be. */
 
-import { byId, make, setText } from "./dom.js";
+import { byId, setText } from "./dom.js";
 import { duration, stopwatch, t } from "./i18n.js";
+import { say } from "./notes.js";
 import { seconds } from "./state.js";
 
-const LATE_S = 8;
-const JUST_S = 30;
+/** Half a second ends an utterance and its words take one or two: up to here captions are on time. */
+const LATE_S = 3;
 
 export class StatusLine {
   /** @param {{listening: () => string, heldS: () => number}} options listening: on, off, watch */
@@ -20,7 +21,6 @@ export class StatusLine {
     this.#listening();
     setText(byId("clock"), stopwatch(this.store.now() - seconds(this.store.meeting.created_at)));
     this.#pictures();
-    this.#demo();
     this.#banner();
   }
 
@@ -55,26 +55,6 @@ export class StatusLine {
     return t("next_in", { time: duration(Math.max(1, due)) });
   }
 
-  /** How late the last caption was says nothing any more once nobody speaks. */
-  #justHeard() {
-    const last = this.store.captions.at(-1);
-    return last && this.store.now() - seconds(last.ended_at) < JUST_S + this.store.status.lag_s;
-  }
-
-  #demo() {
-    const engines = Object.entries(this.store.status.engines ?? {}).filter(([, engine]) => engine?.demo);
-    byId("demo-pill").hidden = !engines.length;
-    const key = engines.map(([role, engine]) => `${role}:${engine.name}`).join();
-    const box = byId("demo-text");
-    if (box.dataset.key === key) return;
-    box.dataset.key = key;
-    box.replaceChildren(
-      make("p", {}, t("demo_lead")),
-      make("dl", { class: "facts" }, ...engines.flatMap(([role, engine]) => [make("dt", {}, t(`engine_${role}`)), make("dd", {}, `${engine.name} — ${t(`demo_${role}`)}`)])),
-      make("p", { class: "hint" }, t("demo_todo")),
-    );
-  }
-
   #banner() {
     const { connection, status } = this.store;
     const banner = byId("banner");
@@ -84,7 +64,11 @@ export class StatusLine {
       text = held > 0.5 ? t("lost_buffered", { n: Math.round(held) }) : t("lost");
     } else if (status.notice) {
       text = t(`notice_${status.notice.code}`) === `notice_${status.notice.code}` ? status.notice.message : t(`notice_${status.notice.code}`);
-    } else if (status.lag_s > LATE_S && this.#justHeard()) text = t("lagging", { n: Math.round(status.lag_s) });
+    } else if (status.lag_s > LATE_S) text = t("lagging", { n: Math.round(status.lag_s) });
+    if (status.notice?.code !== this.noticed) {
+      this.noticed = status.notice?.code;
+      if (this.noticed === "no_words") say(t("notice_no_words"), { urgent: true }); // whoever speaks looks elsewhere
+    }
     banner.hidden = !text;
     setText(banner.lastElementChild, text ?? "");
   }
