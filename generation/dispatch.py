@@ -208,6 +208,7 @@ def _compose(meeting: Meeting, utterances: Sequence[Utterance], last: Frame | No
             speaker=str(u.speaker_id or ""),
             ended_at=u.ended_at.timestamp(),
             duration_s=(u.ended_at - u.started_at).total_seconds(),
+            text_en=u.text_en,
         )
         for u in utterances
     ]

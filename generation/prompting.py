@@ -8,9 +8,10 @@ the machine in the conversation ("ignore your instructions …") is only more ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from generation.composing import wording
-from generation.composing.choosing import Candidate, Choice, choose, is_muted
+from generation.composing.choosing import MOST_THINGS, Candidate, Choice, choose, is_muted
 from generation.composing.english import TITLE_CHARS
 from generation.composing.found import Found
 from generation.composing.kinds import Brief, Line, Style
@@ -61,18 +62,18 @@ def compose(
     window = window[-MOST_LINES:]
     talked = talk_shares(window)
     muted = topics_of(topic for style in styles.values() for topic in style.muted)
-    choice = choose(
-        window,
-        window_s=window_s,
-        since=since,
-        shares=talked,
-        muted=muted,
-        names=frozenset(fold(part) for speaker in talked for part in speaker.split()),
-        previous_keys=frozenset(t.english or fold(t.label) for t in previous.things) if previous else frozenset(),
-    )
+    names = frozenset(fold(part) for speaker in talked for part in speaker.split())
+    before = frozenset(t.english or fold(t.label) for t in previous.things) if previous else frozenset[str]()
+
+    def chosen(lines: Sequence[Line]) -> Choice:
+        return choose(
+            lines, window_s=window_s, since=since, shares=talked, muted=muted, names=names, previous_keys=before
+        )
+
+    choice = chosen(window)
     hinted, hint_text = _hint(hint, muted)
     founds = hinted + [c.found for c in choice.things if c.found.key not in {h.key for h in hinted}]
-    founds = founds[:6]
+    founds = founds[:MOST_THINGS]
     if not founds and not hint_text:
         return None
     tongue = _language(language, founds, hint_text)
@@ -80,14 +81,16 @@ def compose(
     title = _title(founds, hint_text)
     style = blend(talked, styles)
 
+    translated = _in_english(window)
+    painted = _led_by(founds, hinted, chosen(translated)) if translated else founds
     spoken = hint_text if hint_text and not hinted else ""
     typed = hint_text if hinted else ""
     rest = [found for found in founds if found not in hinted]
     if typed and not is_cyrillic(typed):
         # Typed in English the whole phrase serves better than its nouns: "a castle on a hill at noon".
-        english = wording.scene_segments(rest, mood, time, "en", typed)
+        english = wording.scene_segments([f for f in painted if f not in hinted], mood, time, "en", typed)
     else:
-        english = wording.scene_segments(founds, mood, time, "en", _english_words(spoken))
+        english = wording.scene_segments(painted, mood, time, "en", _english_words(spoken))
     local = wording.scene_segments(rest if typed else founds, mood, time, tongue, typed or spoken)
     if not english:
         # Only abstract Russian words: no table knows them, so the model gets the topic as it was said.
@@ -150,6 +153,28 @@ def _english_words(spoken: str) -> str:
     known = [read(fold(word)).quality for word in spoken.split() if is_cyrillic(word)]
     known = [word for word in known if word not in ("", "?")]
     return f"{' '.join(known)} {spoken}".strip()
+
+
+def _in_english(window: Sequence[Line]) -> list[Line]:
+    """The window with the speech engine's English where there is some; empty when there is none at all.
+
+    Only a model's prompt is written from it: the title and everything else that people read stays as they said it.
+    Lines without it are read by the lexicon, as all are without such an engine.
+    """
+    if not any(line.text_en.strip() for line in window):
+        return []
+    return [replace(line, text=line.text_en, language="en") if line.text_en.strip() else line for line in window]
+
+
+def _led_by(founds: Sequence[Found], hinted: Sequence[Found], choice: Choice) -> list[Found]:
+    """The things of the translation, but with the subject that the title names, where both have it."""
+    things = [c.found for c in choice.things if c.found.key not in {h.key for h in hinted}]
+    subject = founds[0].key if founds and not hinted else ""
+    things.sort(key=lambda found: found.key != subject)
+    if not any(found.english for found in things):
+        # Nothing that can be seen came through the translation.
+        return list(founds)
+    return [*hinted, *things][:MOST_THINGS]
 
 
 def _title(founds: Sequence[Found], hint_text: str) -> str:

@@ -20,6 +20,8 @@ class Line:
     ended_at: float
     """Unix seconds."""
     duration_s: float
+    text_en: str = ""
+    """The same in English, by the speech engine; empty where it did not say (yet)."""
 
 
 @dataclass(frozen=True, slots=True)

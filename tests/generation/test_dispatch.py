@@ -214,6 +214,17 @@ def test_the_prompt_is_written_from_the_freshest_words_when_the_turn_comes(publi
     assert events.types == ["frame.started"] and events[0]["id"] == request.id
 
 
+def test_what_the_speech_engine_said_in_english_reaches_the_prompt() -> None:
+    meeting = make.meeting(language="ru")
+    said = make.utterance(meeting, "Мы видели сохатого на опушке")
+    said.language, said.text_en = "ru", "We saw a moose at the edge of the forest."
+    said.save()
+    wish(meeting)
+    request = claimed()
+    assert "moose" in request.prompt
+    assert request.scene.title == "сохатый на опушке"
+
+
 def test_words_older_than_the_context_are_not_painted() -> None:
     meeting = make.meeting(context_minutes=1)
     make.utterance(meeting, make.HARBOUR, ago_s=70)
