@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 
 from tests import bench
@@ -19,10 +20,18 @@ def main(names: list[str]) -> int:
         print(f"No benchmark is called {', '.join(unknown)}. There are: {', '.join(known)}.", file=sys.stderr)
         return 1
     folder = Path(os.environ.get("MEETVIZ_HOME") or "var") / "bench"
+    failed = []
     for name in names or known:
-        figures = importlib.import_module(f"tests.bench.{name}").run()
+        try:
+            figures = importlib.import_module(f"tests.bench.{name}").run()
+        except Exception:  # the others are still worth their time
+            traceback.print_exc()
+            failed.append(name)
+            continue
         print("\n" + table(name, figures) + f"\n-> {write(name, figures, folder)}", flush=True)
-    return 0
+    if failed:
+        print(f"Not measured, for the reasons above: {', '.join(failed)}.", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
