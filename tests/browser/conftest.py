@@ -102,9 +102,11 @@ class Visitor:
         self.loaded_bytes: dict[str, int] = {}
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.socket: Any = None
         self.page.on("websocket", self._watch)
 
     def _watch(self, socket: Any) -> None:
+        self.socket = socket
         socket.on("framesent", self._sent)
 
     def _sent(self, payload: str | bytes) -> None:
@@ -116,6 +118,11 @@ class Visitor:
 
     def sent_types(self) -> list[str]:
         return [message["type"] for message in self.sent]
+
+    def wait_sent(self, kind: str) -> None:
+        """Until the page has put such a message on the wire; what Playwright tells of frames comes after the fact."""
+        if kind not in self.sent_types():
+            self.socket.wait_for_event("framesent", lambda _: kind in self.sent_types(), timeout=WAIT_MS)
 
     def accept_invite(self, meeting: dict[str, str], *, name: str, kind: str = "join_token") -> None:
         """From the invite link to the card before the room."""

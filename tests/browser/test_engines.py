@@ -68,5 +68,6 @@ def test_the_owner_fetches_the_real_engine_and_a_guest_is_told_whom_to_ask(
     for someone in (owner, guest):
         someone.wait("() => !document.querySelector('#demo-text').textContent.includes('pocketsphinx')")
     assert "resemblyzer" in owner.page.inner_text("#demo-text")
-    assert "models.fetch" in owner.sent_types() and "models.fetch" not in guest.sent_types()
+    owner.wait_sent("models.fetch")
+    assert "models.fetch" not in guest.sent_types()
     assert owner.errors == [] and guest.errors == []

@@ -25,7 +25,7 @@ def test_a_guest_comes_by_an_invite_speaks_and_sees_words_and_a_picture(live_sit
     assert guest.page.get_attribute(SHOWN, "alt")
     assert "Why this" in guest.page.inner_text("#why-text")
     guest.page.wait_for_selector("#filmstrip button[aria-current]")
-    assert "frame.shown" in guest.sent_types()
+    guest.wait_sent("frame.shown")
     assert guest.errors == []
 
 
@@ -108,7 +108,7 @@ def test_keys_paint_and_hide_captions_and_can_be_switched_off(live_site: Any, vi
     guest.watch()
     guest.wait("() => !document.querySelector('#paint-now').disabled")
     guest.page.keyboard.press("p")
-    assert "frame.request" in guest.sent_types()
+    guest.wait_sent("frame.request")
     guest.page.keyboard.press("c")
     assert guest.page.is_hidden("#captions")
     guest.page.click("#more-button")
