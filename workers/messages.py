@@ -31,6 +31,9 @@ TASK_PAINT_PROGRESS = "pipeline.paint_progress"
 TASK_PAINTED = "pipeline.painted"
 TASK_HEARTBEAT = "pipeline.heartbeat"
 
+# A fanout exchange: every paint host hears which pictures are not wanted any more, `{"id": uuid of the frame}`.
+EXCHANGE_CANCEL = "meetviz.cancel"
+
 QUEUE_CORE = "core"
 QUEUE_SPEECH = "speech"
 QUEUE_PAINT = "paint"
@@ -91,6 +94,8 @@ class EngineFacts(Wire):
     """Codes that a speech engine can do; empty for engines without a language."""
     translates: bool = False
     """A speech engine that can also say in English what was said in another language."""
+    profile: str = ""
+    """The hardware profile that a painter runs with: `laptop-cuda`, `cpu-server` …"""
     instead_of: str = ""
     """The model that should do the work and does not (damaged, missing, failing); this engine stands in for it."""
 
@@ -351,7 +356,23 @@ class Scene(Wire):
 
 
 @dataclass(slots=True)
+class Reference(Wire):
+    """An image that a picture leans on."""
+
+    image: bytes
+    """As it was uploaded: any format that Pillow reads. Opened only on the paint host, with its limits."""
+    use: str
+    """`start` (img2img from it), `style` or `subject` (IP-Adapter), `depth`, `canny` or `scribble` (ControlNet)."""
+    strength: float = 0.6
+    """0-1: of `start` how far to go away from it, of the others how much they count."""
+    key: str = ""
+    """SHA-256 of `image` in hex: what was computed from it is kept under this name."""
+
+
+@dataclass(slots=True)
 class PaintRequest(Wire):
+    """One picture. What is 0, None or empty here is the painter's own choice, by its profile and the deadline."""
+
     id: str
     """UUID of the frame."""
     meeting: int
@@ -359,13 +380,20 @@ class PaintRequest(Wire):
     negative: str
     scene: Scene
     seed: int
-    width_px: int = 1024
-    height_px: int = 576
-    steps: int = 4
-    guidance: float = 0.0
-    strength: float = 0.0
-    """Of img2img; 0 paints from the text alone."""
+    width_px: int = 0
+    height_px: int = 0
+    steps: int = 0
+    guidance: float | None = None
+    """Classifier-free guidance; 1 and less is none. Models made for none ignore it."""
+    references: list[Reference] = field(default_factory=list)
+    model: str = ""
+    """Name in the catalogue; empty for what the host's profile says. Another model than the last is loaded first."""
+    previews: bool = False
+    """Whether anybody looks at the steps."""
+    finish: bool = False
+    """Nobody else waits: a picture that was decoded quickly may be decoded once more in full afterwards."""
     deadline_s: float = 10.0
+    """From the start of painting to the picture."""
     attempt: int = 1
     asked_at: float = 0.0
 
@@ -393,15 +421,22 @@ class PaintResult(Wire):
     width_px: int = 0
     height_px: int = 0
     seed: int = 0
+    steps: int = 0
     layout: str = ""
     """The poster's layout; empty for models."""
     engine: EngineFacts | None = None
     error: str = ""
-    """Empty, or a code: `engine_failed`, `out_of_memory`, `black_picture`."""
+    """Empty, or a code: `engine_failed`, `out_of_memory`, `black_picture`, `blocked_picture`, `bad_reference`,
+    `cancelled` …"""
+    compromises: list[str] = field(default_factory=list)
+    """What was given up to have a picture at all or in time, as codes: `smaller`, `fewer_steps`, `offloaded`, `float32`,
+    `reference_ignored`, `reference_unreadable`, `other_model`."""
+    finished: bool = False
+    """A second, better edition of a picture that was sent before."""
     started_at: float = 0.0
     painted_at: float = 0.0
     timings_ms: dict[str, float] = field(default_factory=dict)
-    """Per stage of the painter, and `encode`."""
+    """Per stage of the painter (`load`, `text`, `guides`, `denoise`, `decode`), `paint` in all, and `encode`."""
     peak_memory_mb: float = 0.0
 
 
@@ -418,3 +453,5 @@ class Heartbeat(Wire):
     offers: list[ModelOffer] = field(default_factory=list)
     """Real engines in place of demo engines; empty when nothing is missing."""
     fetching: Fetching | None = None
+    installed: list[str] = field(default_factory=list)
+    """Of a paint host: the models of the catalogue that it could change to."""

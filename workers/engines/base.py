@@ -22,6 +22,13 @@ class EngineError(Exception):
         self.code = code
 
 
+class Cancelled(EngineError):
+    """The picture is not wanted any more. `on_step` raises it; the painter lets it through."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled", "The picture is not wanted any more.")
+
+
 class Engine(ABC):
     """Base of all engines: `load()` is idempotent and locked, so that any thread may call it at any time."""
 
@@ -161,29 +168,48 @@ class Painted:
     """What a painter gives back."""
 
     image: Image.Image
-    """RGB, of the size that was asked for."""
+    """RGB."""
     seed: int
+    steps: int = 0
     layout: str = ""
+    compromises: list[str] = field(default_factory=list)
+    """Codes of `PaintResult.compromises`."""
     timings_ms: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
 
 
 OnStep = Callable[[int, int, Image.Image | None], None]
-"""Called after each step with (step, steps, small preview or None); may raise to cancel."""
+"""Called after each step with (step, steps, small RGB preview or None); raises Cancelled to stop the painter."""
 
 
 class Painter(Engine):
     """Pictures from a request, strictly one after another."""
 
+    profile: str = ""
+
     def __init__(self) -> None:
         super().__init__()
         self._painting = threading.Lock()
 
+    def facts(self) -> EngineFacts:
+        facts = super().facts()
+        facts.profile = self.profile
+        return facts
+
     def paint(self, request: PaintRequest, on_step: OnStep | None = None) -> Painted:
-        """Paint one picture. Raises EngineError with a code when it cannot."""
+        """Paint one picture. Raises EngineError with a code when it cannot, Cancelled when `on_step` did."""
         self.load()
         with self._painting:
             return self._paint(request, on_step or (lambda step, steps, preview: None))
 
+    def finish(self, frame_id: str) -> Painted | None:
+        """The picture painted last, decoded in full where it was decoded quickly; None where that gives nothing
+        better, was not asked for, or would take longer than a second."""
+        with self._painting:
+            return self._finish(frame_id)
+
     @abstractmethod
     def _paint(self, request: PaintRequest, on_step: OnStep) -> Painted: ...
+
+    def _finish(self, frame_id: str) -> Painted | None:
+        return None

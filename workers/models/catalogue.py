@@ -13,6 +13,7 @@ class Role(enum.StrEnum):
 
     SPEECH = "speech"
     VOICE = "voice"
+    PAINT = "paint"
 
 
 @dataclass(frozen=True, slots=True)

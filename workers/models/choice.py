@@ -12,9 +12,9 @@ from workers.models.catalogue import CATALOGUE, Model, Role
 from workers.models.store import Look, State
 
 AUTO = "auto"
-DEMO = {Role.SPEECH: "pocketsphinx", Role.VOICE: "resemblyzer"}
+DEMO = {Role.SPEECH: "pocketsphinx", Role.VOICE: "resemblyzer", Role.PAINT: "poster"}
 """The engines whose model comes with their package."""
-SETTING = {Role.SPEECH: "MEETVIZ_SPEECH", Role.VOICE: "MEETVIZ_VOICE"}
+SETTING = {Role.SPEECH: "MEETVIZ_SPEECH", Role.VOICE: "MEETVIZ_VOICE", Role.PAINT: "MEETVIZ_PAINTER"}
 
 
 LARGE_NEEDS_MB = 5_500

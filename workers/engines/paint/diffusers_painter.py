@@ -140,7 +140,7 @@ class DiffusersPainter(Painter):
         if _is_black(samples):
             raise EngineError("black_picture", "The model gave a black picture. Try another precision or model.")
         image = Image.fromarray((samples * 255).round().astype(np.uint8), "RGB")
-        size = (max(1, request.width_px), max(1, request.height_px))
+        size = (request.width_px or 512, request.height_px or 512)
         if image.size != size:
             image = image.resize(size, Image.Resampling.LANCZOS)
         return Painted(image, request.seed, timings_ms=timings, peak_memory_mb=self._peak_memory_mb())
@@ -150,9 +150,9 @@ class DiffusersPainter(Painter):
         import torch
 
         pipe = self._pipe
-        steps = min(MOST_STEPS, max(1, request.steps))
+        steps = min(MOST_STEPS, max(1, request.steps or 4))
         # Guidance up to 1 is none at all, and a negative prompt only costs time then.
-        guided = request.guidance > 1
+        guided = (request.guidance or 0.0) > 1
         raised: list[BaseException] = []
         start = time.perf_counter()
         stepped = start
@@ -172,8 +172,8 @@ class DiffusersPainter(Painter):
                 output = pipe(
                     prompt=self._fit(request.prompt),
                     negative_prompt=self._fit(request.negative) if guided else None,
-                    width=_side(request.width_px, pipe),
-                    height=_side(request.height_px, pipe),
+                    width=_side(request.width_px or 512, pipe),
+                    height=_side(request.height_px or 512, pipe),
                     num_inference_steps=steps,
                     guidance_scale=request.guidance if guided else 0.0,
                     # On the CPU whatever the device: the same seed starts from the same noise everywhere.

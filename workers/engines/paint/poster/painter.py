@@ -20,6 +20,7 @@ from workers.messages import PaintRequest, Scene
 STAGES = ("plan", "ground", "figures", "type")
 """Reported one after another through `on_step`."""
 
+WIDTH_PX, HEIGHT_PX = 1024, 576
 SMALLEST_PX, LARGEST_PX = 16, 4096
 MOST_SUBJECTS = 6
 MOST_ITEMS = 8
@@ -111,8 +112,8 @@ def read_request(request: PaintRequest) -> tuple[Brief, str]:
     )
     voices = [(c, share.share) for share in scene.voices if (c := colour.from_hex(share.colour)) is not None]
     brief = Brief(
-        width=min(max(request.width_px, SMALLEST_PX), LARGEST_PX),
-        height=min(max(request.height_px, SMALLEST_PX), LARGEST_PX),
+        width=min(max(request.width_px or WIDTH_PX, SMALLEST_PX), LARGEST_PX),
+        height=min(max(request.height_px or HEIGHT_PX, SMALLEST_PX), LARGEST_PX),
         title=title,
         items=items,
         subjects=subjects,
