@@ -147,6 +147,12 @@ class Visitor:
         (join if join.is_visible() else self.page.locator("#door-join")).click()
         self.page.wait_for_selector("#room:not([hidden])")
 
+    def wait_text(self, selector: str, part: str) -> None:
+        """Until the first such element says this; what the page draws follows its news by a moment."""
+        self.page.wait_for_function(
+            "([selector, part]) => document.querySelector(selector)?.innerText.includes(part)", arg=[selector, part]
+        )
+
     def wait(self, expression: str, argument: Any = None) -> None:
         self.page.wait_for_function(expression, arg=argument)
 

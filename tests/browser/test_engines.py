@@ -48,14 +48,14 @@ def test_the_owner_fetches_the_real_engine_and_a_guest_is_told_whom_to_ask(
     hub.status = 404
     owner.page.get_by_role("button", name="Fetch the real engines (≈ 148 MB)").click()
     owner.page.wait_for_selector(".fetch__problem")
-    assert owner.page.inner_text(".fetch__problem") == "The model server refused the download."
-    assert f"manage.py models pull {MODEL.name}" in owner.page.inner_text("#demo-fetch")
+    owner.wait_text(".fetch__problem", "The model server refused the download.")
+    owner.wait_text("#demo-fetch", f"manage.py models pull {MODEL.name}")
 
     guest.accept_invite(meeting, name="Olga")
     guest.watch()
     guest.page.click("#demo-pill")
     guest.page.wait_for_selector("#demo-fetch p")
-    assert "Ask the owner" in guest.page.inner_text("#demo-fetch")
+    guest.wait_text("#demo-fetch", "Ask the owner")
     assert guest.page.locator("#demo-fetch button").count() == 0
 
     hub.status = 0
@@ -63,11 +63,11 @@ def test_the_owner_fetches_the_real_engine_and_a_guest_is_told_whom_to_ask(
     owner.page.get_by_role("button", name="Try again").click()
     for someone in (owner, guest):
         someone.wait("() => document.querySelector('.fetch__bar')?.value > 0")
-    assert "%" in guest.page.inner_text("#demo-pill")
+    guest.wait_text("#demo-pill", "%")
     hub.go_on.set()
     for someone in (owner, guest):
         someone.wait("() => !document.querySelector('#demo-text').textContent.includes('pocketsphinx')")
-    assert "resemblyzer" in owner.page.inner_text("#demo-text")
+    owner.wait_text("#demo-text", "resemblyzer")
     owner.wait_sent("models.fetch")
     assert "models.fetch" not in guest.sent_types()
     assert owner.errors == [] and guest.errors == []
