@@ -8,7 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from meetings.access import TokenKind, owner_create, token_for
 from meetings.models import Language
@@ -28,7 +29,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         owner = owner_create()
         if options["owner"]:
-            owner = get_user_model().objects.get(username=options["owner"])
+            owner = get_user_model().objects.filter(username=options["owner"]).first()
+            if owner is None:
+                raise CommandError(_("There is no user called %(name)s.") % {"name": options["owner"]})
         meeting = meeting_create(owner=owner, title=options["title"], language=options["language"])
         running = running_instance(settings.HOME)
         address = running.url.rstrip("/") if running else settings.PUBLIC_URL
