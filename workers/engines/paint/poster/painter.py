@@ -56,7 +56,9 @@ class PosterPainter(Painter):
         stamp.print_dots(sheet, brief, plan.dots)
         image = sheet.image()
         done("type")
-        return Painted(image, request.seed, plan.layout, clock.laps_ms, _peak_memory_mb())
+        return Painted(
+            image, request.seed, layout=plan.layout, timings_ms=clock.laps_ms, peak_memory_mb=_peak_memory_mb()
+        )
 
 
 def print_ground(brief: Brief, plan: Plan) -> press.Sheet:
