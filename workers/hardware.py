@@ -26,6 +26,9 @@ log = logging.getLogger("meetviz.workers")
 DRIVER_TIMEOUT_S = 20.0
 """A driver without persistence wakes each card first, which takes seconds."""
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CPU_INFO = Path("/proc/cpuinfo")
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+_MATRIX_FLAG = "amx_bf16"
 TURING = (7, 5)
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 """CUdevice_attribute of the CUDA driver API, cuda.h."""
@@ -41,14 +44,17 @@ class CudaDevice:
     capability: tuple[int, int]
     memory_mb: int
     """In all, not what is free."""
+    half_precision_fails: bool = False
+    """A test on the card itself gave NaN or nonsense in float16."""
 
     @property
     def fast_half_precision(self) -> bool:
         """Whether float16 is fast and right: with tensor cores (7.0 on), which GTX 16xx lack in spite of their 7.5.
 
-        On those CTranslate2's float16 answers "!!!!" without an error.
+        On those CTranslate2's float16 answers "!!!!" without an error, and cuDNN's convolutions give NaN. A test that
+        failed on the card counts; one that went well does not make a GTX 16xx right, for it fails only now and then.
         """
-        if self.capability == TURING and _WITHOUT_TENSOR_CORES.search(self.name):
+        if self.half_precision_fails or (self.capability == TURING and _WITHOUT_TENSOR_CORES.search(self.name)):
             return False
         return self.capability >= (7, 0)
 
@@ -65,6 +71,12 @@ class Hardware:
     cuda: tuple[CudaDevice, ...] = ()
     mps: bool = False
     """A Mac whose graphics Metal can use. Painters do; CTranslate2 does not."""
+    bfloat16: bool = False
+    """The processor multiplies bfloat16 by itself (AVX-512 BF16 or AMX): half the time of float32 and less."""
+    matrix_units: bool = False
+    """It does so in units for matrices (AMX): a quarter of the time of float32."""
+    processor: str = ""
+    """What it calls itself."""
 
 
 @functools.cache
@@ -76,6 +88,7 @@ def probe() -> Hardware:
     logical = os.cpu_count() or 1
     physical = _performance_cores() if system == "Darwin" else psutil.cpu_count(logical=False)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
+    processor, bfloat16, matrix_units = _processor()
     return Hardware(
         system=system,
         machine=platform.machine(),
@@ -83,6 +96,9 @@ def probe() -> Hardware:
         memory_mb=psutil.virtual_memory().total // 2**20,
         cuda=() if system == "Darwin" else cuda_devices(),
         mps=system == "Darwin" and platform.machine() == "arm64",
+        bfloat16=bfloat16,
+        matrix_units=matrix_units,
+        processor=processor,
     )
 
 
@@ -101,6 +117,21 @@ def cpu_quota(file: Path = CGROUP_QUOTA) -> float | None:
         return int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def described_by_linux(cpu_info: str) -> tuple[str, bool, bool]:
+    """Name of the processor, whether it multiplies bfloat16, and in units for matrices: from /proc/cpuinfo's text."""
+    entries = dict(line.split(":", 1) for line in reversed(cpu_info.splitlines()) if ":" in line)
+    values = {key.strip(): value.strip() for key, value in entries.items()}
+    flags = set(values.get("flags", "").split())
+    return values.get("model name", ""), bool(_BFLOAT16_FLAGS & flags), _MATRIX_FLAG in flags
+
+
+def _processor() -> tuple[str, bool, bool]:
+    try:
+        return described_by_linux(CPU_INFO.read_text(errors="replace"))
+    except OSError:
+        return platform.processor(), False, False
 
 
 def cuda_devices() -> tuple[CudaDevice, ...]:

@@ -18,7 +18,7 @@ from celery.signals import worker_ready, worker_shutting_down
 
 from workers import registry
 from workers.faults import described
-from workers.messages import QUEUE_CORE, QUEUE_SPEECH, TASK_HEARTBEAT, Heartbeat
+from workers.messages import QUEUE_CORE, QUEUE_PAINT, QUEUE_SPEECH, TASK_HEARTBEAT, Heartbeat
 from workers.models.background import on_this_host
 
 log = logging.getLogger("meetviz.workers")
@@ -55,7 +55,7 @@ class Heart(threading.Thread):
 
     @property
     def _fetches(self) -> bool:
-        return self._queue == QUEUE_SPEECH
+        return self._queue in (QUEUE_SPEECH, QUEUE_PAINT)
 
     def _load(self) -> None:
         registry.load(self._queue)
@@ -69,6 +69,7 @@ class Heart(threading.Thread):
             if self._fetches:
                 beat.offers = registry.offers(self._queue)
                 beat.fetching = on_this_host.state()
+            beat.installed = registry.installed(self._queue)
         except Exception as error:
             # A host without an engine still consumes its queue, and its tasks say what is wrong.
             log.warning("engines of %s: %s", self._queue, described(error))

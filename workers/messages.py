@@ -156,6 +156,9 @@ class Transcript(Wire):
     words: list[Word] = field(default_factory=list)
     language_probability: float = 1.0
     """Of `language`, where the engine found it out; 1 where it was told."""
+    language_doubt: float = 0.0
+    """Of an engine with a fixed list of languages, asked for `auto`: evidence that the utterance is in none of them
+    (nats; negative: that it is in one), to be added up over a stream. 0 where the engine cannot tell."""
     rejected: str = ""
     """Why the text is empty although there was sound: the name of the gate that refused it."""
 
@@ -285,6 +288,8 @@ class FetchRequest(Wire):
 
     models: list[str]
     """Their names in the catalogue."""
+    accepted: list[str] = field(default_factory=list)
+    """Those of them whose licence asks to be accepted, and was, by the site's owner."""
 
 
 @dataclass(slots=True)
@@ -294,7 +299,7 @@ class ModelOffer(Wire):
     model: str
     """Its name in the catalogue."""
     role: str
-    """`speech` or `voice`."""
+    """`speech`, `voice` or `paint`."""
     size_bytes: int
 
 
@@ -429,8 +434,8 @@ class PaintResult(Wire):
     """Empty, or a code: `engine_failed`, `out_of_memory`, `black_picture`, `blocked_picture`, `bad_reference`,
     `cancelled` …"""
     compromises: list[str] = field(default_factory=list)
-    """What was given up to have a picture at all or in time, as codes: `smaller`, `fewer_steps`, `offloaded`, `float32`,
-    `reference_ignored`, `reference_unreadable`, `other_model`."""
+    """What was given up to have a picture at all or in time, as codes: `smaller`, `fewer_steps`, `offloaded`,
+    `float32`, `reference_ignored`, `reference_unreadable`, `other_model`."""
     finished: bool = False
     """A second, better edition of a picture that was sent before."""
     started_at: float = 0.0

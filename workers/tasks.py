@@ -5,16 +5,16 @@ Importing this module loads no engine and no ML library.
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from celery import current_app, shared_task
-from PIL import Image
 
-from workers import guesses, heartbeat, registry  # noqa: F401  (heartbeat listens to the worker's signals)
+# The heartbeat and cancelling listen to the worker's signals.
+from workers import cancelling, guesses, heartbeat, pictures, registry  # noqa: F401
 from workers.engines.base import EngineError, HeardVoices, VoiceEngine
 from workers.faults import described, watch_tasks
 from workers.messages import (
@@ -40,9 +40,7 @@ from workers.messages import (
     FetchRequest,
     InterimRequest,
     InterimResult,
-    PaintProgress,
     PaintRequest,
-    PaintResult,
     SpeechRequest,
     SpeechResult,
     Transcript,
@@ -58,12 +56,10 @@ watch_tasks()
 _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
 
 ENGLISH_EXPIRES_S = 30.0
-THUMBNAIL_WIDTH_PX = 320
-WEBP_QUALITY = 84
 
 
-def _tell_core(task: str, message: Wire) -> None:
-    current_app.send_task(task, args=[message.to_wire()], queue=QUEUE_CORE)
+def _tell_core(task: str, message: Wire, app: Any = current_app) -> None:
+    app.send_task(task, args=[message.to_wire()], queue=QUEUE_CORE)
 
 
 @shared_task(name=TASK_TRANSCRIBE, acks_late=True, reject_on_worker_lost=True)
@@ -228,55 +224,17 @@ def _cut_out(samples: np.ndarray, turn: Turn) -> np.ndarray:
 @shared_task(name=TASK_FETCH_MODELS)
 def fetch_models(wire: dict) -> None:
     """Begin to fetch models in the background; the heartbeat says how far it is."""
-    on_this_host.begin(FetchRequest.from_wire(wire).models)
+    request = FetchRequest.from_wire(wire)
+    on_this_host.begin(request.models, request.accepted)
 
 
 @shared_task(name=TASK_PAINT, acks_late=True, reject_on_worker_lost=True)
 def paint(wire: dict) -> None:
-    """One picture. Whatever happens, `core` gets an outcome."""
+    """One picture. Whatever happens, `core` gets an outcome, and where there is time a better edition after it."""
     request = PaintRequest.from_wire(wire)
-
-    def on_step(step: int, steps: int, preview: Image.Image | None) -> None:
-        _tell_core(TASK_PAINT_PROGRESS, PaintProgress(request.id, request.meeting, step, steps))
-
-    _tell_core(TASK_PAINTED, make_picture(request, on_step))
-
-
-def make_picture(request: PaintRequest, on_step=None) -> PaintResult:  # type: ignore[no-untyped-def]
-    """Run the painter and encode what it made; errors become codes in the result."""
-    result = PaintResult(id=request.id, meeting=request.meeting, seed=request.seed, started_at=time.time())
-    try:
-        engine = registry.painter()
-        start = time.perf_counter()
-        painted = engine.paint(request, on_step)
-        result.timings_ms = {**painted.timings_ms, "paint": round((time.perf_counter() - start) * 1000, 1)}
-        start = time.perf_counter()
-        result.image = _webp(painted.image)
-        result.thumbnail = _webp(_thumbnail(painted.image))
-        result.timings_ms["encode"] = round((time.perf_counter() - start) * 1000, 1)
-        result.width_px, result.height_px = painted.image.size
-        result.seed, result.layout = painted.seed, painted.layout
-        result.peak_memory_mb = painted.peak_memory_mb
-        result.engine = engine.facts()
-    except EngineError as error:
-        log.warning("painter: %s", error.code)
-        result.error = error.code
-    except Exception as error:
-        log.error("painter failed: %s", described(error))
-        result.error = "engine_failed"
-    result.painted_at = time.time()
-    return result
-
-
-def _thumbnail(image: Image.Image) -> Image.Image:
-    height = max(1, round(image.height * THUMBNAIL_WIDTH_PX / image.width))
-    return image.resize(
-        (THUMBNAIL_WIDTH_PX, height), Image.Resampling.BOX if image.width > 640 else Image.Resampling.BICUBIC
-    )
-
-
-def _webp(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    # Method 2 is a third of the default's time for a file 5 % larger: the picture is wanted now.
-    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
-    return buffer.getvalue()
+    cancelling.listen()
+    app = current_app._get_current_object()
+    for result in pictures.editions(
+        request, lambda step: _tell_core(TASK_PAINT_PROGRESS, step, app), cancelling.is_cancelled
+    ):
+        _tell_core(TASK_PAINTED, result)

@@ -3,130 +3,37 @@
 Some engines hold Python's global lock while they compute (PocketSphinx was measured to stop a whole process for 9 s),
 or may take the process down with them. `hosted(PocketSphinxEngine)` is the same engine to its user, but its work
 happens in a child: a fresh interpreter (never a fork of a threaded parent, never a second run of `__main__`), asked
-over a socket pair with pickled messages, which only these two ever hold.
-
-The child ends when its parent does, `kill -9` included: on Linux the kernel sends it SIGKILL, elsewhere it reads the
-end of the socket. It ignores SIGINT and SIGTERM, which a terminal or a service manager sends to everybody: the parent
-may still need it to drain, and ends it.
+over a socket pair. How they talk, and how a child ends, is in `workers.engines.hosting`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
-import os
-import pickle
-import queue
-import signal
-import subprocess
-import sys
 import threading
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, overload
 
 import numpy as np
 
-from workers.engines.base import Engine, EngineError, HeardVoices, SpeechEngine, VoiceEngine
-from workers.messages import EngineFacts, Transcript, VoiceEmbedding
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from workers.engines.child import serve; serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5], "
-    "json.loads(sys.argv[6]))"
+from workers.engines.base import (
+    Engine,
+    EngineError,
+    HeardVoices,
+    OnStep,
+    Painted,
+    Painter,
+    SpeechEngine,
+    VoiceEngine,
 )
-_PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""On two busy cores the idle threads of BLAS spin for each other: 12 s of sound took 0.6 s instead of 0.15 s."""
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-"""Only `workers.models` fetches, and only when somebody asks: no library may download by itself."""
-_EXIT_S = 2.0
-NICENESS = 5
+from workers.engines.hosting.process import Child, ChildDied, Interrupted
+from workers.hardware import probe
+from workers.messages import EngineFacts, PaintRequest, Transcript, VoiceEmbedding
+
+MOST_CHILDREN = 2
+"""For one question: what kills a child twice is not tried a third time."""
 
 
-class ChildDied(Exception):
-    """The child ended without an answer."""
-
-
-class Child:
-    """One child process with one engine in it; one question at a time."""
-
-    def __init__(self, engine_class: type[Engine], options: dict[str, Any], threads: int) -> None:
-        ours, theirs = Pipe(duplex=True)
-        self._connection = ours
-        self._process: subprocess.Popen[bytes] | None = None
-        self._failure: OSError | None = None
-        self.owner_pid = os.getpid()
-        started = threading.Event()
-        # Linux sends the death signal when the *thread* that started the child ends, not the process: so a thread that
-        # lives as long as the child starts it, and collects it, so that no zombie stays.
-        arguments = (engine_class, options, threads, theirs, started)
-        threading.Thread(target=self._keep, args=arguments, name="engine-child", daemon=True).start()
-        started.wait()
-        theirs.close()
-        if self._failure:
-            ours.close()
-            raise EngineError("engine_failed", f"the engine's process does not start: {self._failure}")
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def ask(self, method: str, arguments: tuple[Any, ...], timeout_s: float) -> Any:
-        """Call the engine's method. Raises EngineError as the engine did, ChildDied, or TimeoutError."""
-        try:
-            self._connection.send_bytes(pickle.dumps((method, arguments), protocol=pickle.HIGHEST_PROTOCOL))
-            if not self._connection.poll(timeout_s):
-                raise TimeoutError
-            kind, value = pickle.loads(self._connection.recv_bytes())
-        except (EOFError, ConnectionError, BrokenPipeError) as error:
-            raise ChildDied from error
-        if kind == "error":
-            raise EngineError(*value)
-        return value
-
-    def end(self) -> None:
-        """End the child now; whatever it computes is lost."""
-        self._connection.close()
-        process = self._process
-        if process is not None and self.owner_pid == os.getpid():
-            process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_EXIT_S)
-
-    def _keep(
-        self,
-        engine_class: type[Engine],
-        options: dict[str, Any],
-        threads: int,
-        theirs: Connection,
-        started: threading.Event,
-    ) -> None:
-        path = [os.path.abspath(entry) for entry in sys.path]
-        command = [sys.executable, "-c", _START, json.dumps(path), str(theirs.fileno()), str(os.getpid())]
-        command += [engine_class.__module__, engine_class.__qualname__, json.dumps(options)]
-        try:
-            # What a library prints must not get between the lines of a command that prints JSON: stdout goes to stderr.
-            process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                env={**dict.fromkeys(_THREADS, str(threads)), **os.environ, **_OFFLINE},
-            )
-        except OSError as error:
-            self._failure = error
-            started.set()
-            return
-        self._process = process
-        started.set()
-        process.wait()
-
-
-class _Hosted:
+class _Hosted(Engine):
     """What the hosted engines share: a child that is started when needed and once more when it dies."""
 
     def __init__(self, engine_class: type[Engine], options: dict[str, Any], threads: int, timeout_s: float) -> None:
@@ -142,17 +49,14 @@ class _Hosted:
         # What an engine says of itself without loading anything.
         engine = engine_class(**options)
         self.name = engine.name
-        self.model = engine.model
-        self.device = engine.device
         self.demo = engine.demo
-        self.languages = engine.languages
-        self.translates = engine.translates
+        self._learn(engine.facts())
 
     @property
     def child_pid(self) -> int | None:
         """Process id of the child, None while there is none."""
         child = self._child
-        return child.pid if child else None
+        return child.pid if child and child.ours else None
 
     def _load(self) -> None:
         self._ask("load")
@@ -161,31 +65,40 @@ class _Hosted:
         with self._asking:
             self._end()
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        """Ask the child, with one fresh child if it dies. Raises EngineError."""
+    def _ask(self, method: str, *arguments: Any, on_step: OnStep | None = None, stop_within_s: float = 0.0) -> Any:
+        """Ask the child, with one fresh child if it dies. Raises EngineError; Interrupted where `on_step` raised."""
         with self._asking:
-            for _ in range(2):
-                if self._child is not None and self._child.owner_pid != os.getpid():
-                    # This process is a fork of the one that started the child; two must not talk to one child.
-                    self._child = None
+            for _ in range(MOST_CHILDREN):
                 try:
-                    if self._child is None:
-                        self._child = Child(self._engine_class, self._options, self._threads)
-                        # A child that hangs while it starts would not read a large question; a small one fits.
-                        self._child.ask("load", (), self._timeout_s)
-                        self._learn(self._child.ask("facts", (), self._timeout_s))
-                    return self._child.ask(method, arguments, self._timeout_s)
+                    with self._in_time():
+                        child = self._ready()
+                        return child.ask(method, arguments, self._timeout_s, on_step, stop_within_s)
                 except ChildDied:
                     self._end()
-                except TimeoutError:
-                    self._end()
-                    message = f"{self.name} took longer than {self._timeout_s:.0f} s"
-                    raise EngineError("engine_failed", message) from None
             raise EngineError("engine_failed", f"{self.name} keeps dying in its process; the log has its last words")
+
+    def _ready(self) -> Child:
+        """The child with its engine loaded. Raises as `Child.ask`."""
+        if self._child is None or not self._child.is_ready():
+            self._end()
+            self._child = Child(self._engine_class, self._options, self._threads)
+            # A child that hangs while it starts would not read a large question; a small one fits.
+            self._child.ask("load", (), self._timeout_s)
+            self._learn(self._child.ask("facts", (), self._timeout_s))
+        return self._child
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            self._end()
+            raise EngineError("engine_failed", f"{self.name} took longer than {self._timeout_s:.0f} s") from None
 
     def _learn(self, facts: EngineFacts) -> None:
         """What only loading shows: on which device it runs after all, what the model's files say."""
-        self.device, self.languages, self.translates = facts.device, tuple(facts.languages), facts.translates
+        self.model, self.device = facts.model, facts.device
+        self.languages, self.translates = tuple(facts.languages), facts.translates
 
     def _end(self) -> None:
         if self._child is not None:
@@ -227,74 +140,78 @@ class HostedVoiceEngine(_Hosted, VoiceEngine):
         return heard
 
 
+class HostedPainter(_Hosted, Painter):
+    """A Painter whose work happens in a child process.
+
+    Each step comes over while it paints; `on_step` holds the child up for as long as it takes. When it raises, the
+    child leaves the picture at its next step and is ready for another. A picture during which the child dies is begun
+    anew in a fresh one, its steps counting from 1 again: once, for it may be the picture that kills.
+    """
+
+    stop_within_s = 10.0
+    """How long a child may take to its next step (three times the longest so far, where that is more) before it is
+    ended, model and all."""
+
+    def _paint(self, request: PaintRequest, on_step: OnStep) -> Painted:
+        try:
+            painted: Painted = self._ask("_paint", request, on_step=on_step, stop_within_s=self.stop_within_s)
+        except Interrupted as stop:
+            raise stop.reason from None
+        return painted
+
+    def _finish(self, frame_id: str) -> Painted | None:
+        """Of a picture whose latents went down with a child there is no second edition, and nothing to try again."""
+        with self._asking:
+            if self._child is None or not self._child.is_ready():
+                return None
+            try:
+                with self._in_time():
+                    painted: Painted | None = self._child.ask("_finish", (frame_id,), self._timeout_s)
+            except ChildDied:
+                self._end()
+                return None
+        return painted
+
+    def _learn(self, facts: EngineFacts) -> None:
+        super()._learn(facts)
+        self.profile = facts.profile
+
+
 @overload
 def hosted(
     engine_class: type[SpeechEngine],
     options: dict[str, Any] | None = ...,
     *,
-    threads: int = ...,
+    threads: int | None = ...,
     timeout_s: float = ...,
 ) -> HostedSpeechEngine: ...
 @overload
 def hosted(
-    engine_class: type[VoiceEngine], options: dict[str, Any] | None = ..., *, threads: int = ..., timeout_s: float = ...
+    engine_class: type[VoiceEngine],
+    options: dict[str, Any] | None = ...,
+    *,
+    threads: int | None = ...,
+    timeout_s: float = ...,
 ) -> HostedVoiceEngine: ...
+@overload
 def hosted(
-    engine_class: Any, options: dict[str, Any] | None = None, *, threads: int = 1, timeout_s: float = 60.0
+    engine_class: type[Painter],
+    options: dict[str, Any] | None = ...,
+    *,
+    threads: int | None = ...,
+    timeout_s: float = ...,
+) -> HostedPainter: ...
+def hosted(
+    engine_class: Any, options: dict[str, Any] | None = None, *, threads: int | None = None, timeout_s: float = 60.0
 ) -> Any:
     """An engine of this class that works in a child process.
 
     `options`: the keyword arguments that make it, values that JSON can spell; making one must be cheap and load
-    nothing. `threads`: of the libraries that compute in the child. `timeout_s` bounds loading and every call; a child
-    that takes longer is killed and the call raises EngineError.
+    nothing. `threads`: of the libraries that compute in the child; one where nothing is said, all cores for a painter.
+    `timeout_s` bounds loading, every call, and of a picture the time from one step to the next; a child that takes
+    longer is killed and the call raises EngineError.
     """
+    if issubclass(engine_class, Painter):
+        return HostedPainter(engine_class, options or {}, threads or probe().cores, timeout_s)
     host: Any = HostedSpeechEngine if issubclass(engine_class, SpeechEngine) else HostedVoiceEngine
-    return host(engine_class, options or {}, threads, timeout_s)
-
-
-def serve(descriptor: int, parent_pid: int, module: str, qualname: str, options: dict[str, Any]) -> None:
-    """Main of the child: answer until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with(parent_pid)
-    # Hearing may take all of a small machine; whoever waits for the web process should not notice.
-    os.nice(NICENESS)
-    connection = Connection(descriptor)
-    questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    # A thread reads, so that the end of the parent is seen during a long computation, too.
-    threading.Thread(target=_read, args=(connection, questions), daemon=True).start()
-    engine: Engine | None = None
-    while True:
-        method, arguments = pickle.loads(questions.get())
-        answer: tuple[str, Any]
-        try:
-            if engine is None:
-                target: Any = importlib.import_module(module)
-                for part in qualname.split("."):
-                    target = getattr(target, part)
-                engine = target(**options)
-            answer = ("value", getattr(engine, method)(*arguments))
-        except EngineError as error:
-            answer = ("error", (error.code, str(error)))
-        except Exception as error:
-            answer = ("error", ("engine_failed", f"{qualname}: {type(error).__name__}: {error}"))
-        connection.send_bytes(pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL))
-
-
-def _read(connection: Connection, questions: queue.SimpleQueue[bytes]) -> None:
-    try:
-        while True:
-            questions.put(connection.recv_bytes())
-    except (EOFError, OSError):
-        # The main thread may be deep inside a library: leave without asking it.
-        os._exit(0)
-
-
-def _die_with(parent_pid: int) -> None:
-    """Ask Linux for SIGKILL when the parent ends; elsewhere the end of the socket has to do."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(0)
+    return host(engine_class, options or {}, threads or 1, timeout_s)

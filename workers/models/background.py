@@ -20,6 +20,8 @@ log = logging.getLogger("meetviz.workers")
 
 SHOW_DONE_S = 20.0
 """How long the end of it is told: long enough for everybody to have seen it."""
+BY_THE_SITE = "the site's owner, on its pages"
+"""What the file of licences says of those that came with a press."""
 _CODES = {Trouble.HUB_BUSY: "offline", Trouble.NOT_FOUND: "refused"}
 """Troubles that a room need not tell apart; the log does."""
 
@@ -30,6 +32,7 @@ class Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: list[str] = []
+        self._accepted: set[str] = set()
         self._sizes: dict[str, int] = {}
         """Bytes of each of them: about, until the hub has said it."""
         self._done: dict[str, int] = {}
@@ -40,12 +43,16 @@ class Background:
         self.on_news: Callable[[], None] = lambda: None
         """Called when it begins, ends or fails, and after each model."""
 
-    def begin(self, names: Iterable[str]) -> None:
-        """Fetch these; returns at once. What is being fetched already is not asked for twice."""
+    def begin(self, names: Iterable[str], accepted: Iterable[str] = ()) -> None:
+        """Fetch these; returns at once. What is being fetched already is not asked for twice.
+
+        `accepted`: those of them whose licences the site's owner has accepted; this host writes that down.
+        """
         wanted = [name for name in names if name in CATALOGUE]
         with self._lock:
             if self._thread is None:
                 self._names, self._sizes, self._done = [], {}, {}
+            self._accepted |= set(accepted)
             for name in wanted:
                 if name not in self._names:
                     self._names.append(name)
@@ -80,6 +87,7 @@ class Background:
     def _run(self, stop: threading.Event) -> None:
         # Its HTTP client takes a tenth of a second to import, which a host that fetches nothing need not spend.
         from workers.models.fetching import pull
+        from workers.models.licences import accept
 
         number = 0
         while True:
@@ -88,7 +96,10 @@ class Background:
                     self._end("done")
                     break
                 name = self._names[number]
+                accepted = name in self._accepted
             try:
+                if accepted:
+                    accept(CATALOGUE[name], BY_THE_SITE)
                 pull(CATALOGUE[name], self._on_progress, stop)
                 log.info("fetched model=%s", name)
             except ModelError as error:

@@ -2,55 +2,10 @@
 
 from __future__ import annotations
 
-import enum
-import fnmatch
-import re
-from dataclasses import dataclass
+from workers.models.entries import Commercial, Extra, Family, Model, Role, Source
+from workers.models.paint_entries import PAINT_MODELS
 
-
-class Role(enum.StrEnum):
-    """What a model is for; the same words as the roles of `EngineFacts` in a heartbeat."""
-
-    SPEECH = "speech"
-    VOICE = "voice"
-    PAINT = "paint"
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One entry: a repository of the Hugging Face hub, of which some files make a model that one engine can load."""
-
-    name: str
-    """What people call it, and the name of its folder."""
-    role: Role
-    engine: str
-    """`EngineFacts.name` of the engine that loads it."""
-    repository: str
-    needed: tuple[str, ...]
-    """File names, or patterns of them, each of which must be there."""
-    useful: tuple[str, ...]
-    """The same for files that some editions have."""
-    size_bytes: int
-    """About; what the hub says at the download counts."""
-    licence: str
-    languages: tuple[str, ...] = ()
-    """Codes; empty where it knows about a hundred, or where a language does not matter."""
-    translates: bool = False
-    """Whether it can say in English what was said in another language."""
-    note: str = ""
-
-    def wants(self, file: str) -> bool:
-        """Whether a file of the repository belongs to the model. Never true for a path or a hidden file."""
-        return bool(_PLAIN_NAME.fullmatch(file)) and any(
-            fnmatch.fnmatchcase(file, pattern) for pattern in self.needed + self.useful
-        )
-
-    def lacks(self, files: list[str]) -> list[str]:
-        """Which of the needed files are not among these."""
-        return [pattern for pattern in self.needed if not fnmatch.filter(files, pattern)]
-
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+__all__ = ["CATALOGUE", "Commercial", "Extra", "Family", "Model", "Role", "Source"]
 
 # Without tokenizer.json the library would fetch one from the hub by itself.
 _WHISPER_NEEDS = ("config.json", "model.bin", "tokenizer.json", "vocabulary.*")
@@ -63,9 +18,7 @@ def _whisper(name: str, repository: str, size_mb: int, note: str, **values: obje
         name=name,
         role=Role.SPEECH,
         engine="faster-whisper",
-        repository=repository,
-        needed=_WHISPER_NEEDS,
-        useful=_WHISPER_USES,
+        sources=(Source(repository, _WHISPER_NEEDS, _WHISPER_USES),),
         size_bytes=size_mb * _MB,
         licence="MIT",
         note=note,
@@ -130,13 +83,17 @@ CATALOGUE: dict[str, Model] = {
             name="ecapa-voxceleb",
             role=Role.VOICE,
             engine="speechbrain",
-            repository="speechbrain/spkrec-ecapa-voxceleb",
-            needed=("hyperparams.yaml", "embedding_model.ckpt", "mean_var_norm_emb.ckpt"),
-            useful=(),
+            sources=(
+                Source(
+                    "speechbrain/spkrec-ecapa-voxceleb",
+                    ("hyperparams.yaml", "embedding_model.ckpt", "mean_var_norm_emb.ckpt"),
+                ),
+            ),
             # 20.8 million numbers of four bytes.
             size_bytes=83 * _MB,
             licence="Apache-2.0",
             note="weights only as torch checkpoints, which are opened without running any code in them",
         ),
+        *PAINT_MODELS,
     )
 }

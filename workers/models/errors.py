@@ -26,6 +26,8 @@ class Trouble(enum.StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     WRONG_KIND = "wrong_kind"
     """A folder that holds another model, or none."""
+    LICENCE = "licence"
+    """Its licence has to be accepted here first."""
     BUSY = "busy"
     """Somebody else is fetching the same model."""
     STOPPED = "stopped"

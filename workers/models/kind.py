@@ -9,8 +9,9 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from workers.models.catalogue import Model
+from workers.models.catalogue import Model, Role
 from workers.models.errors import ModelError, Trouble
+from workers.models.paint_kind import brought_files, check_paint
 
 _WHISPERS = {
     "whisper-tiny": (384, 4, 4),
@@ -30,13 +31,18 @@ def check_kind(model: Model, folder: Path) -> None:
     """Raises ModelError `wrong_kind` when the folder does not hold this model."""
     if not folder.is_dir():
         raise _wrong(model, folder, "there is no such folder")
-    files = [path.name for path in folder.iterdir() if path.is_file()]
+    files = brought_files(model, folder)
     if lacking := model.lacks(files):
         raise _wrong(model, folder, f"it lacks {', '.join(lacking)}")
-    if empty := [name for name in files if model.wants(name) and not (folder / name).stat().st_size]:
+    if empty := [name for name, file in files.items() if not file.stat().st_size]:
         raise _wrong(model, folder, f"{empty[0]} is empty")
-    if model.engine == "faster-whisper":
+    if model.role == Role.SPEECH:
         _check_whisper(model, folder)
+    elif model.role == Role.PAINT:
+        try:
+            check_paint(model, files, folder)
+        except ValueError as error:
+            raise _wrong(model, folder, str(error)) from None
     elif "ECAPA_TDNN" not in (folder / "hyperparams.yaml").read_text(encoding="utf-8", errors="replace"):
         raise _wrong(model, folder, "its hyperparams.yaml does not speak of ECAPA_TDNN")
 

@@ -2,11 +2,13 @@
 
     MEETVIZ_MODELS_DIR/
         whisper-base/               a whole model: its files and `meetviz-model.json`, the manifest
+        sd-turbo/unet/ … onnx/      a paint model has folders; `onnx` is made on this host and in no manifest
         .fetching/whisper-base/     what there is of a model that is being fetched, and `plan.json`, what it will be
         .fetching/whisper-base.lock held while somebody fetches it
+        licences.json               which licences somebody accepted for this host (`licences.py`)
 
 A model comes to its place by a rename when all of it is there and its checksums are right: no other process ever sees
-half of one there.
+half of one there. Links inside a model's folder count as not there: what is checked must be what is loaded.
 """
 
 from __future__ import annotations
@@ -20,18 +22,21 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workers.environment import setting
 from workers.models.catalogue import CATALOGUE, Model
+from workers.models.entries import is_plain_path, matches
 from workers.models.errors import ModelError, Trouble, disk_errors
 
 MANIFEST = "meetviz-model.json"
 PLAN = "plan.json"
 PART = ".part"
+EXPORTS = "onnx"
+"""Folder of a model that was made from it here (`models export`): it stays while the weights are the same."""
 _STAGING = ".fetching"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _READ_BYTES = 1024 * 1024
@@ -50,8 +55,21 @@ class State(enum.StrEnum):
 @dataclass(slots=True)
 class StoredFile:
     name: str
+    """Its path in the model's folder."""
     size_bytes: int
     sha256: str
+    origin: int = 0
+    """Number of the manifest's origin that it came from."""
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where files came from."""
+
+    source: str
+    """Repository on the hub, or the folder that they were copied from."""
+    commit: str
+    """Empty for a copied folder."""
 
 
 @dataclass(slots=True)
@@ -60,13 +78,18 @@ class Manifest:
 
     model: str
     source: str
-    """Repository on the hub, or the folder that it was copied from."""
+    """Of the first origin, as is the commit."""
     commit: str
-    """Empty for a copied folder."""
     fetched_at: float
     files: list[StoredFile] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     """Files that a check found to be wrong: such a model is not used until it is fetched again."""
+    origins: list[Origin] = field(default_factory=list)
+    extras: list[str] = field(default_factory=list)
+    """Names of the extras that came along."""
+
+    def __post_init__(self) -> None:
+        self.origins = self.origins or [Origin(self.source, self.commit)]
 
     @classmethod
     def read(cls, file: Path) -> Manifest | None:
@@ -75,9 +98,19 @@ class Manifest:
             values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             manifest = cls(**values)
             manifest.files = [StoredFile(**entry) for entry in values["files"]]
+            manifest.origins = [entry if isinstance(entry, Origin) else Origin(**entry) for entry in manifest.origins]
+            if not all(is_plain_path(stored.name) for stored in manifest.files):
+                return None
             return manifest
         except (OSError, ValueError, TypeError, KeyError):
             return None
+
+    def own_files(self, model: Model) -> dict[str, str]:
+        """Path and SHA-256 of the files that are the model's own and no extra's."""
+        patterns = [place for source in model.sources for place in source.places + source.useful_places]
+        return {
+            file.name: file.sha256 for file in self.files if any(matches(file.name, pattern) for pattern in patterns)
+        }
 
     def write(self, file: Path) -> None:
         write_safely(file, json.dumps(dataclasses.asdict(self), indent=1))
@@ -95,6 +128,16 @@ class Look:
     problem: str = ""
     """What is wrong with it, where something is."""
     manifest: Manifest | None = None
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the extras that are installed with it."""
+        return tuple(self.manifest.extras) if self.manifest and self.state == State.WHOLE else ()
+
+    @property
+    def can_do(self) -> tuple[str, ...]:
+        """Uses of references that it can do as it lies here; of a model that is not, what it will be able to do."""
+        return self.model.can_do(self.extras)
 
 
 def models_dir() -> Path:
@@ -143,7 +186,8 @@ def look(model: Model) -> Look:
         if sizes.get(file.name, file.size_bytes) != file.size_bytes
     ]
     wrong += [f"{name} was found to be damaged" for name in manifest.damaged]
-    wrong += [f"{pattern} is missing" for pattern in model.lacks([file.name for file in manifest.files])]
+    listed = [file.name for file in manifest.files]
+    wrong += [f"{pattern} is missing" for pattern in model.lacks(listed, manifest.extras)]
     state = State.DAMAGED if wrong else State.WHOLE
     return Look(model, state, folder, here, whole, "; ".join(wrong), manifest)
 
@@ -195,7 +239,7 @@ def verify(model: Model, on_bytes: OnBytes = lambda _count: None) -> list[str]:
     wrong, damaged = [], []
     for file in seen.manifest.files:
         path = seen.folder / file.name
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():
             wrong.append(f"{file.name} is missing")
         elif path.stat().st_size != file.size_bytes:
             wrong.append(f"{file.name} has {path.stat().st_size} bytes instead of {file.size_bytes}")
@@ -225,10 +269,8 @@ def locked(model: Model, on_wait: Callable[[], None] | None = None, again_after_
     While somebody else holds it, `on_wait` is called again and again; it may raise to give up. Without one, raises
     ModelError `busy` at once.
     """
-    path = models_dir() / _STAGING / f"{model.name}.lock"
     with disk_errors(models_dir()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a")
+        lock = _open_lock(model.name)
     with lock:
         while True:
             try:
@@ -243,6 +285,20 @@ def locked(model: Model, on_wait: Callable[[], None] | None = None, again_after_
         yield
 
 
+@contextlib.contextmanager
+def held(name: str) -> Iterator[None]:
+    """Wait to be the only one who changes the small file of this name. Raises OSError."""
+    with _open_lock(name) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _open_lock(name: str) -> Any:
+    path = models_dir() / _STAGING / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a")
+
+
 def install(model: Model, manifest: Manifest) -> Path:
     """Put the staged model at its place in one step. The caller holds the lock and has checked every file."""
     staging, folder = staging_of(model), folder_of(model)
@@ -253,12 +309,35 @@ def install(model: Model, manifest: Manifest) -> Path:
         manifest.write(staging / MANIFEST)
         old = staging.with_name(f"{model.name}.old")
         shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():  # a damaged one
+        before = Manifest.read(folder / MANIFEST)
+        if folder.exists():  # a damaged one, or one without an extra
             folder.rename(old)
         staging.rename(folder)
+        exports = old / EXPORTS
+        same = before is not None and before.own_files(model) == manifest.own_files(model)
+        if same and exports.is_dir() and not exports.is_symlink():
+            exports.rename(folder / EXPORTS)
         _sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def tidy(folder: Path, keep: Iterable[str]) -> int:
+    """Remove everything below a staging folder but these paths, all links among it; the bytes of what stays."""
+    wanted, here = set(keep), 0
+    for root, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            path = Path(root, name)
+            if path.is_symlink():
+                path.unlink()
+            elif path.is_dir():
+                with contextlib.suppress(OSError):  # not empty: what is in it is wanted
+                    path.rmdir()
+            elif path.relative_to(folder).as_posix() in wanted:
+                here += path.stat().st_size
+            else:
+                path.unlink()
+    return here
 
 
 def write_safely(file: Path, text: str) -> None:
@@ -281,8 +360,12 @@ def _sync(path: Path) -> None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Name and size in bytes of each file; empty where there is no such folder."""
-    try:
-        return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
-    except OSError:
-        return {}
+    """Path in the folder and size in bytes of each file, links left out; empty where there is no such folder."""
+    sizes = {}
+    for root, _folders, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            with contextlib.suppress(OSError):
+                if not path.is_symlink():
+                    sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return sizes
