@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
@@ -144,3 +145,49 @@ class Rating(models.Model):
 
     def __str__(self) -> str:
         return f"{self.value:+d}"
+
+
+class PainterChoice(models.Model):
+    """Which model the owner of this site wants pictures painted with: one row, or none while nobody chose."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    model = models.CharField(_("model"), max_length=60, blank=True)
+    """Name in the catalogue; empty: each paint host's own choice."""
+    chosen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("chosen by")
+    )
+    chosen_at = models.DateTimeField(_("chosen"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("painter")
+        verbose_name_plural = _("painter")
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_painter_choice")]
+
+    def __str__(self) -> str:
+        return self.model or str(_("each host's own choice"))
+
+
+class AcceptedLicence(models.Model):
+    """Somebody accepted for this site what a paint model's licence asks for. Kept as it was: a record."""
+
+    model = models.CharField(_("model"), max_length=60)
+    licence = models.CharField(_("licence"), max_length=120)
+    """Its name when it was accepted: another one has to be accepted anew."""
+    licence_url = models.URLField(_("address of the licence"), blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("accepted by")
+    )
+    accepted_by_name = models.CharField(_("account"), max_length=150)
+    """Stays when the account goes."""
+    accepted_at = models.DateTimeField(_("accepted"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("accepted licence")
+        verbose_name_plural = _("accepted licences")
+        ordering = ("-accepted_at",)
+        constraints = [models.UniqueConstraint(fields=["model", "licence"], name="licence_accepted_once")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.licence}"

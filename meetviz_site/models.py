@@ -17,6 +17,8 @@ class Host(models.Model):
     """Real engines that it could fetch (`ModelOffer`)."""
     fetching = models.JSONField(null=True, blank=True)
     """How far it is with fetching models (`Fetching`)."""
+    installed = models.JSONField(default=list, blank=True)
+    """Of a paint host: names of the models that it could change to."""
     version = models.CharField(_("version"), max_length=40, blank=True)
     seen_at = models.DateTimeField(_("seen"), default=timezone.now)
 

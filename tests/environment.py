@@ -22,6 +22,8 @@ os.environ["MEETVIZ_HOME"] = str(_home)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meetviz_site.settings")
 for name in ("PORT", "HOST", "REDIS_URL", "MEETVIZ_PUBLIC_URL", "MEETVIZ_PAINTER", "ALLOWED_HOSTS", "SECRET_KEY"):
     os.environ.pop(name, None)
+for name in ("MEETVIZ_PROFILE", "MEETVIZ_PAINT_DEVICE", "MEETVIZ_PAINT_DTYPE"):
+    os.environ.pop(name, None)
 for name in ("MEETVIZ_SPEECH", "MEETVIZ_VOICE", "MEETVIZ_MODELS_DIR", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
 

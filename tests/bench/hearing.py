@@ -21,13 +21,14 @@ import psutil
 import soundfile
 import soxr
 
+from meetings.audio.language import Fate, PooledDoubt, foreign_since
 from meetings.audio.session import StreamSession, Utterance
 from tests import sounds
 from tests.bench.figures import Figure
 from tests.sites import ROOT
 from workers import registry
 from workers.engines.base import Engine, SpeechEngine
-from workers.messages import SpeechRequest, SpeechResult
+from workers.messages import SpeechRequest, SpeechResult, Transcript
 from workers.tasks import hear
 
 RECORDINGS = ROOT.parent / "shared" / "speech"
@@ -279,11 +280,44 @@ def _foreign() -> list[Figure]:
         ("auto", "foreign_captions_auto", "a meeting whose language is not set"),
     ):
         results = [_hear(u, language) for path in sorted(folder.glob("*.flac")) for u in utterances_of(read(path))]
-        shown = sum(bool(r.transcript and r.transcript.text) for r in results)
+        shown = fates_of([r.transcript for r in results if r.transcript and r.transcript.text]).count(Fate.SHOWN)
         refused = sum(r.error == "language_unsupported" for r in results)
         note = f"{note}; {refused} of {len(results)} utterances of a Russian telephone recording refused"
         figures.append(Figure(name, shown, "", "lower", 0 if language == "ru" else None, len(results), note))
-    return figures
+    return [*figures, _refused_english()]
+
+
+def _refused_english() -> Figure:
+    """Captions that a meeting whose language is not set loses, because they seem to be in another one."""
+    speakers = {"shipped": _written_down(sounds.dialogue())}
+    for path in sorted([*RECORDINGS.glob("librispeech/*/*.flac"), *RECORDINGS.glob("ljspeech/*.wav")]):
+        speakers.setdefault(path.parent.name, []).extend(_written_down(read(path)))
+    fates = [fate for transcripts in speakers.values() for fate in fates_of(transcripts)]
+    refused = len(fates) - fates.count(Fate.SHOWN)
+    note = f"English of {len(speakers)} streams taken for another language, in a meeting whose language is not set"
+    return Figure("english_refused", refused, "", "lower", 0, len(fates), note)
+
+
+def _written_down(samples: sounds.Sound) -> list[Transcript]:
+    results = [_hear(utterance, "auto") for utterance in utterances_of(samples)]
+    return [result.transcript for result in results if result.transcript and result.transcript.text]
+
+
+def fates_of(transcripts: Sequence[Transcript], pause_s: float = 1.0) -> list[Fate]:
+    """What becomes of the utterances of one stream, one after the other, as a meeting decides it."""
+    doubt, fates = PooledDoubt(), list[Fate]()
+    for number, transcript in enumerate(transcripts):
+        doubt = doubt.after(transcript.language_doubt, pause_s)
+        fates.append(doubt.fate(transcript.language_doubt))
+        if fates[-1] is Fate.SHOWN:
+            fates = [Fate.SHOWN if fate is Fate.HELD else fate for fate in fates]
+        elif fates[-1] is Fate.REFUSED:
+            since = foreign_since([earlier.language_doubt for earlier in transcripts[: number + 1]])
+            fates = [Fate.REFUSED if n >= since or fate is Fate.HELD else fate for n, fate in enumerate(fates)]
+    return [
+        doubt.fate_in_the_end(transcript.language_doubt) if fate is Fate.HELD else fate
+        for fate, transcript in zip(fates, transcripts, strict=True)
+    ]
 
 
 # What it costs

@@ -9,6 +9,7 @@ from celery import current_app
 from django.contrib.auth import get_user_model
 from kombu import Consumer
 
+from generation.painter_choice import licence_accept
 from meetings.access import Membership, member_for_session, member_for_token, token_for
 from meetings.access import TokenKind as Kind
 from meetings.models import Meeting
@@ -18,6 +19,7 @@ from meetviz_site.live.snapshot import welcome
 from meetviz_site.status import host_seen, hosts_alive, status_of
 from tests import factories as make
 from workers.messages import (
+    QUEUE_PAINT,
     QUEUE_SPEECH,
     TASK_FETCH_MODELS,
     EngineFacts,
@@ -26,11 +28,14 @@ from workers.messages import (
     Heartbeat,
     ModelOffer,
 )
+from workers.models.catalogue import CATALOGUE
 
 pytestmark = pytest.mark.django_db
 
 SPEECH = ModelOffer("whisper-base", "speech", 148_000_000)
 VOICE = ModelOffer("ecapa-voxceleb", "voice", 89_000_000)
+PAINTER = ModelOffer("sd15-lcm", "paint", 2_280_000_000)
+TURBO = ModelOffer("sd-turbo", "paint", 2_590_000_000)
 
 
 def beat(host: str, *offers: ModelOffer, fetching: Fetching | None = None, **engines: EngineFacts) -> None:
@@ -51,8 +56,8 @@ def owner_of(meeting: Meeting, *, staff: bool) -> Membership:
     return member
 
 
-def asked(wanted: Any = None) -> list[FetchRequest]:
-    """What a press by someone who may do it puts on the speech queue."""
+def asked(wanted: Any = None, queue_name: str = QUEUE_SPEECH) -> list[FetchRequest]:
+    """What a press by someone who may do it puts on a queue."""
     found: list[FetchRequest] = []
 
     def on_message(body: Any, message: Any) -> None:
@@ -62,7 +67,7 @@ def asked(wanted: Any = None) -> list[FetchRequest]:
 
     app = current_app._get_current_object()
     with app.connection_for_read() as connection:
-        queue = app.amqp.queues[QUEUE_SPEECH](connection.default_channel)
+        queue = app.amqp.queues[queue_name](connection.default_channel)
         queue.declare()
         queue.purge()
         models_fetch(owner_of(make.meeting(), staff=True), wanted, hosts_alive())
@@ -129,6 +134,47 @@ def test_where_nothing_is_missing_there_is_nothing_to_fetch() -> None:
     with pytest.raises(Refused) as caught:
         models_fetch(owner_of(make.meeting(), staff=True), None, hosts_alive())
     assert caught.value.code == "nothing_to_fetch"
+
+
+# Paint models
+
+
+def accept(offer: ModelOffer) -> None:
+    model = CATALOGUE[offer.model]
+    licence_accept(model=model.name, licence=model.licence, licence_url=model.licence_url, by=make.user())
+
+
+def test_a_paint_model_is_asked_for_where_pictures_are_painted() -> None:
+    beat("one", SPEECH)
+    beat("two", PAINTER)
+    assert asked(queue_name=QUEUE_PAINT) == [FetchRequest(["sd15-lcm"])]
+    assert asked() == [FetchRequest(["whisper-base"])]
+
+
+def test_a_restricted_model_is_not_fetched_before_its_licence_is_accepted() -> None:
+    beat("one", TURBO)
+    owner = owner_of(make.meeting(), staff=True)
+    with pytest.raises(Refused) as caught:
+        models_fetch(owner, ["sd-turbo"], hosts_alive())
+    assert caught.value.code == "licence_needed"
+    with pytest.raises(Refused) as caught:
+        models_fetch(owner, None, hosts_alive())
+    assert caught.value.code == "nothing_to_fetch"
+
+
+def test_an_accepted_licence_goes_along_to_the_host() -> None:
+    beat("one", TURBO, PAINTER)
+    accept(TURBO)
+    assert asked(queue_name=QUEUE_PAINT) == [FetchRequest(["sd-turbo", "sd15-lcm"], accepted=["sd-turbo"])]
+
+
+def test_the_room_is_told_which_offer_waits_for_a_licence() -> None:
+    meeting = make.meeting()
+    beat("one", TURBO, PAINTER)
+    licence = CATALOGUE["sd-turbo"].licence
+    assert models_told(meeting)["offers"] == [{**TURBO.to_wire(), "licence": licence}, PAINTER.to_wire()]
+    accept(TURBO)
+    assert models_told(meeting)["offers"] == [TURBO.to_wire(), PAINTER.to_wire()]
 
 
 # What is told

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import translation
 
-from tests.workers.models.conftest import base, hub, models  # noqa: F401  (fixtures)
+from tests.workers.models.conftest import add_paint_model, base, hub, models, painting  # noqa: F401  (fixtures)
 from tests.workers.models.hub_server import LocalHub
 from workers.models.catalogue import CATALOGUE, Model
 
@@ -36,7 +36,7 @@ def test_the_list_shows_each_model_and_what_this_machine_would_use(models: Path)
     listed = run("list")
     for model in CATALOGUE.values():
         assert model.name in listed and "not here" in line_of(model.name) and model.licence in line_of(model.name)
-    assert listed.count("the built-in demo engine") == 2 and "models pull whisper-" in listed
+    assert listed.count("the built-in demo engine") == 3 and "models pull whisper-" in listed
     assert f"Models are in {models}" in listed
 
 
@@ -117,3 +117,32 @@ def test_nothing_to_verify_is_no_error(models: Path) -> None:  # noqa: F811
     with translation.override("en"):
         assert "nothing to verify" in run("verify")
     assert "whisper-tiny" in fails("verify", "whisper-tiny")
+
+
+def test_a_paint_model_is_listed_with_terms_abilities_and_extras(painting: Model) -> None:  # noqa: F811
+    line = line_of("sd15-lcm")
+    for words in ("2.3 GB", "CreativeML OpenRAIL-M", "with restrictions", "images: start,", "--with ip-adapter|"):
+        assert words in line, words
+    assert "needs --accept-licence sd-turbo" in line_of("sd-turbo")
+    run("pull", "sd15-lcm", "--with", "ip-adapter")
+    line = line_of("sd15-lcm")
+    assert "installed" in line and "images: start, style, subject" in line and "--with controlnet-depth|" in line
+    assert "sd15-lcm: every file is as it was fetched" in run("verify")
+    assert "There are: ip-adapter" in fails("pull", "sd15-lcm", "--with", "wings")
+    assert "--with" in fails("pull", "sd15-lcm", "--with", "ip-adapter", "--from", "/tmp")
+
+
+def test_a_restricted_model_is_pulled_after_its_licence_was_accepted(hub: LocalHub, models: Path) -> None:  # noqa: F811
+    turbo = CATALOGUE["sd-turbo"]
+    add_paint_model(hub, turbo)
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="--accept-licence sd-turbo"):
+        call_command("models", "pull", "sd-turbo", stdout=out)
+    assert turbo.notice in out.getvalue() and turbo.licence_url in out.getvalue()
+    assert hub.questions == []
+    assert "--accept-licence sd-turbo" in fails("pull", "sd-turbo", "--accept-licence", "sdxl-turbo")
+    said = run("pull", "sd-turbo", "--accept-licence", "sd-turbo")
+    assert f"The licence of sd-turbo is accepted for this host: {turbo.licence}" in said
+    assert f"sd-turbo is here and whole: {models / 'sd-turbo'}" in said
+    assert "licence accepted" in line_of("sd-turbo")
+    assert "whisper-tiny" in fails("pull", "sd-turbo", "--accept-licence", "sd-huge")

@@ -112,6 +112,45 @@ def test_a_failure_is_told_and_the_next_meeting_has_its_turn(painter: Any, publi
 
 
 @pytest.mark.django_db
+def test_a_better_edition_replaces_the_picture_and_asks_nobody_for_another(painter: Any, published: Listener) -> None:
+    meeting = make.meeting()
+    hear(meeting)
+    request = painter()
+    pipeline.painted(make.paint_result(request).to_wire())
+    with published(meeting) as events:
+        pipeline.painted(make.paint_result(request, finished=True).to_wire())
+    (event,) = events
+    assert (event["type"], event["id"]) == ("frame.ready", request.id) and event["url"].endswith("?v=2")
+    assert painter(0) is None
+
+
+@pytest.mark.django_db
+def test_a_blocked_picture_is_painted_neutrally_once_and_then_fails(painter: Any, published: Listener) -> None:
+    meeting = make.meeting()
+    hear(meeting)
+    first = painter()
+    with published(meeting) as events:
+        pipeline.painted(make.paint_result(first, error="blocked_picture", image=b"").to_wire())
+    assert [(event["type"], event["because"]) for event in events] == [("frame.started", "blocked_picture")]
+    neutral = painter()
+    assert (neutral.id, neutral.attempt) == (first.id, 2) and "landscape" in neutral.prompt
+    with published(meeting) as events:
+        pipeline.painted(make.paint_result(neutral, error="blocked_picture", image=b"").to_wire())
+    assert [(event["type"], event["reason"]) for event in events] == [("frame.failed", "blocked_picture")]
+    assert painter(0) is None
+
+
+@pytest.mark.django_db
+def test_what_a_host_says_of_a_cancelled_picture_is_no_failure(painter: Any, published: Listener) -> None:
+    meeting = make.meeting()
+    hear(meeting)
+    request = painter()
+    with published(meeting) as events:
+        pipeline.painted(make.paint_result(request, error="cancelled", image=b"").to_wire())
+    assert events == [] and Frame.objects.get().state == Frame.State.PAINTING
+
+
+@pytest.mark.django_db
 def test_results_that_arrive_twice_change_nothing(painter: Any, published: Listener) -> None:
     meeting = make.meeting()
     heard = make.speech_result(make.stream(meeting), sounds=make.voice(1)).to_wire()
@@ -154,6 +193,7 @@ def test_voices_of_open_meetings_are_tidied(published: Listener) -> None:
 def test_a_lost_painters_frame_is_sent_out_again_by_the_next_look(painter: Any) -> None:
     hear(make.meeting())
     first = painter()
+    assert first.model == "" and (first.width_px, first.height_px) == (0, 0) and first.previews
     Frame.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     pipeline.look()
     second = painter()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from generation import dispatch
+from generation import leases
 from generation.models import Frame
 from generation.services import frame_wish
 from meetings.models import Meeting, Utterance
 from meetviz_site.models import Host
-from meetviz_site.status import host_seen, painters_alive, status_of
+from meetviz_site.status import a_painter_answers, host_seen, painters_alive, status_of
 from tests import factories as make
 from workers.messages import QUEUE_PAINT, QUEUE_SPEECH, EngineFacts, Heartbeat
 
@@ -78,12 +78,33 @@ def test_a_heartbeat_moves_a_host_and_old_ones_are_forgotten() -> None:
     assert Host.objects.get().seen_at > timezone.now() - timedelta(seconds=5)
 
 
+@pytest.mark.parametrize(
+    ("role", "queue", "code"),
+    [("speech", QUEUE_SPEECH, "model_failed"), ("paint", QUEUE_PAINT, "painter_model_failed")],
+)
+def test_a_model_that_another_engine_stands_in_for_is_said_openly(role: str, queue: str, code: str) -> None:
+    all_well()
+    facts = EngineFacts("poster", "poster-1", demo=True, instead_of="sd-turbo")
+    beat(queue, **{role: facts})
+    notice = told(make.meeting())["notice"]
+    assert notice["code"] == code and "sd-turbo" in notice["message"] and "poster" in notice["message"]
+
+
 def test_painters_are_counted_and_never_none() -> None:
     assert painters_alive() == 1
     for name in ("one", "two"):
         beat(QUEUE_PAINT, name, paint=PAINT)
     beat(QUEUE_PAINT, "gone", paint=PAINT, ago_s=60)
     assert painters_alive() == 2
+
+
+def test_a_painter_answers_while_its_heart_beats() -> None:
+    beat(QUEUE_SPEECH, speech=SPEECH)
+    assert not a_painter_answers()
+    beat(QUEUE_PAINT, paint=PAINT)
+    assert a_painter_answers()
+    beat(QUEUE_PAINT, paint=PAINT, ago_s=60)
+    assert not a_painter_answers()
 
 
 def test_the_queue_and_how_far_hearing_is_behind() -> None:
@@ -93,7 +114,7 @@ def test_the_queue_and_how_far_hearing_is_behind() -> None:
     frame_wish(meeting, forced=True)
     status = told(meeting)
     assert status["lag_s"] == 1.25
-    assert status["queue"] == {"waiting": 1, "eta_s": dispatch.TYPICAL_PICTURE_S}
+    assert status["queue"] == {"waiting": 1, "eta_s": leases.TYPICAL_PICTURE_S}
 
 
 def test_nothing_heard_is_no_lag() -> None:

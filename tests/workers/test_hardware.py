@@ -3,12 +3,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from workers import hardware
-from workers.hardware import CudaDevice, cpu_quota, cuda_devices, probe, speech_compute_type, usable_cores
+from workers.hardware import (
+    CudaDevice,
+    cpu_quota,
+    cuda_devices,
+    described_by_linux,
+    probe,
+    speech_compute_type,
+    usable_cores,
+)
 
 CUDA_TYPES = {"float32", "int8", "int8_float32", "float16", "int8_float16", "bfloat16", "int8_bfloat16"}
 CPU_TYPES = {"float32", "int8", "int8_float32", "int16"}
@@ -137,3 +146,34 @@ def test_the_containers_quota_is_read(tmp_path: Path, content: str, quota: float
 
 def test_no_quota_file_is_no_quota(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "missing") is None
+
+
+CPU_INFO = """processor\t: 0
+model name\t: {name}
+flags\t\t: fpu sse2 {flags}
+
+processor\t: 1
+model name\t: {name}
+flags\t\t: fpu sse2 {flags}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "bfloat16", "matrix_units"),
+    [
+        ("avx2", False, False),
+        ("avx512f avx512_bf16", True, False),
+        ("avx512_bf16 amx_bf16 amx_tile", True, True),
+        ("amx_tile", False, False),
+    ],
+)
+def test_linux_says_what_a_processor_multiplies(flags: str, bfloat16: bool, matrix_units: bool) -> None:
+    text = CPU_INFO.format(name="AMD EPYC: 2 cores", flags=flags)
+    assert described_by_linux(text) == ("AMD EPYC: 2 cores", bfloat16, matrix_units)
+    assert described_by_linux("") == ("", False, False)
+
+
+def test_a_card_that_failed_its_test_is_not_trusted_in_half_precision() -> None:
+    good = CudaDevice(0, "NVIDIA GeForce RTX 4060", (8, 9), 8_188)
+    assert good.fast_half_precision
+    assert not replace(good, half_precision_fails=True).fast_half_precision

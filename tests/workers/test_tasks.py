@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from celery import current_app
-from kombu import Consumer
+from kombu import Consumer, Exchange
 from PIL import Image
 
 from meetviz_site.live.audio_file import read_audio
 from meetviz_site.local.workers import LocalWorkers
-from workers import registry
+from workers import cancelling, registry
 from workers.messages import (
+    EXCHANGE_CANCEL,
     QUEUE_CORE,
     QUEUE_PAINT,
     QUEUE_SPEECH,
@@ -38,7 +39,8 @@ from workers.messages import (
     SpeechResult,
     Thing,
 )
-from workers.tasks import THUMBNAIL_WIDTH_PX, hear, make_picture
+from workers.pictures import THUMBNAIL_WIDTH_PX, make_picture
+from workers.tasks import hear
 
 WITHIN_S = 60.0
 
@@ -147,21 +149,15 @@ def test_a_painter_that_can_stop_half_way_says_so() -> None:
     assert make_picture(paint_request()).error == ""
 
 
-def test_a_painter_without_its_model_says_which_is_missing(other_painter: pytest.MonkeyPatch) -> None:
-    other_painter.setenv("MEETVIZ_PAINTER", "diffusers")
-    other_painter.delenv("MEETVIZ_PAINT_MODEL", raising=False)
-    assert make_picture(paint_request()).error == "model_missing"
-
-
-def test_a_model_folder_that_is_not_there_is_a_missing_model(other_painter: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    other_painter.setenv("MEETVIZ_PAINTER", "diffusers")
-    other_painter.setenv("MEETVIZ_PAINT_MODEL", str(tmp_path / "nothing"))
-    assert make_picture(paint_request()).error == "model_missing"
-
-
-def test_a_painter_that_nobody_knows_is_a_bad_setting(other_painter: pytest.MonkeyPatch) -> None:
-    other_painter.setenv("MEETVIZ_PAINTER", "oil")
-    assert make_picture(paint_request()).error == "bad_setting"
+@pytest.mark.parametrize("wish", ["oil", "/nowhere/a-model"])
+def test_where_the_painter_cannot_be_had_the_poster_stands_in_and_says_so(
+    other_painter: pytest.MonkeyPatch, wish: str
+) -> None:
+    other_painter.setenv("MEETVIZ_PAINTER", wish)
+    result = make_picture(paint_request())
+    assert (result.error, result.compromises) == ("", ["other_model"])
+    assert result.engine is not None
+    assert result.engine.demo
 
 
 # Over the queue
@@ -199,3 +195,42 @@ def test_workers_take_from_their_queues_and_tell_core(first_line: bytes) -> None
     progress = [PaintProgress.from_wire(wire) for wire in got[TASK_PAINT_PROGRESS]]
     assert {step.id for step in progress} == {painting.id}
     assert {Heartbeat.from_wire(wire).queue for wire in got[TASK_HEARTBEAT]} <= {QUEUE_SPEECH, QUEUE_PAINT}
+
+
+def test_a_cancelled_request_that_still_waits_is_answered_without_a_picture() -> None:
+    """Told to all paint hosts while the request waits behind another; the host goes on with the next."""
+    app = current_app._get_current_object()
+    unwanted, wanted = paint_request(), paint_request(finish=True)
+    results: list[PaintResult] = []
+    told: list[PaintProgress] = []
+
+    def on_message(body: Any, message: Any) -> None:
+        message.ack()
+        if message.headers["task"] == TASK_PAINTED:
+            results.append(PaintResult.from_wire(body[0][0]))
+        elif message.headers["task"] == TASK_PAINT_PROGRESS:
+            told.append(PaintProgress.from_wire(body[0][0]))
+
+    workers = LocalWorkers(app, [QUEUE_PAINT])
+    with app.connection_for_read() as connection:
+        queue = app.amqp.queues[QUEUE_CORE]
+        queue(connection.default_channel).declare()
+        queue(connection.default_channel).purge()
+        workers.start()
+        try:
+            assert cancelling.listen().listening.wait(WITHIN_S)
+            exchange = Exchange(EXCHANGE_CANCEL, type="fanout")
+            with app.producer_pool.acquire(block=True) as producer:
+                producer.publish({"id": unwanted.id}, exchange=exchange, declare=[exchange], serializer="msgpack")
+            assert cancelling.unwanted.wait_for(unwanted.id, WITHIN_S)
+            for request in (unwanted, wanted):
+                app.send_task(TASK_PAINT, args=[request.to_wire()], queue=QUEUE_PAINT)
+            deadline = time.monotonic() + WITHIN_S
+            with Consumer(connection, [queue], callbacks=[on_message], accept=["msgpack", "json"]):
+                while len(results) < 2:
+                    connection.drain_events(timeout=max(0.05, deadline - time.monotonic()))
+        finally:
+            assert workers.stop(deadline_s=WITHIN_S)
+    assert [(result.id, result.error) for result in results] == [(unwanted.id, "cancelled"), (wanted.id, "")]
+    assert (results[0].image, results[1].image[:4]) == (b"", b"RIFF")
+    assert {step.id for step in told} == {wanted.id}

@@ -1,4 +1,4 @@
-"""`manage.py models list|pull|verify`: the real models on this machine."""
+"""`manage.py models list|pull|verify|export`: the real models on this machine."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
+from meetviz_site.management import model_export
 from workers.environment import setting
-from workers.hardware import Hardware, probe
-from workers.models import store
-from workers.models.catalogue import CATALOGUE, Model, Role
+from workers.hardware import Hardware
+from workers.models import licences, store
+from workers.models.catalogue import CATALOGUE, Commercial, Model, Role
 from workers.models.choice import AUTO, SETTING, Candidate, candidates, recommended
 from workers.models.errors import ModelError, Trouble
 from workers.models.fetching import OnProgress, Progress, copy, pull
 from workers.models.store import Look, State
+from workers.profiles import Profile
+from workers.tested import current_machine, current_profile
 
 _SAY_EVERY_S = 10.0
 """Where there is no terminal to draw a bar on."""
 
 
 class Command(BaseCommand):
-    help = "Real models for hearing: see which there are, fetch them, check them. A server that runs notices by itself."
+    help = "Real models that hear and paint: see which there are, fetch and check them. A running server notices."
     # Neither database nor server is needed.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="list|pull|verify")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="list|pull|verify|export")
         actions.add_parser("list", help="what there is, what is here, and what this machine would use")
         pulling = actions.add_parser("pull", help="fetch models; goes on where it stopped")
         pulling.add_argument("names", nargs="+", metavar="NAME", help="as `list` shows them")
         pulling.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="copy one model from a folder")
+        pulling.add_argument("--with", dest="extras", action="append", default=[], metavar="EXTRA", help="repeatable")
+        pulling.add_argument("--accept-licence", dest="accepted", action="append", default=[], metavar="NAME")
         verifying = actions.add_parser("verify", help="read every byte of installed models and compare checksums")
         verifying.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+        model_export.add_parser(actions)
 
     def handle(self, *_args: Any, action: str, **options: Any) -> None:
         try:
@@ -45,9 +51,13 @@ class Command(BaseCommand):
                 case "list":
                     self._list()
                 case "pull":
-                    self._pull([store.named(name) for name in options["names"]], options["source"])
+                    models = [store.named(name) for name in options["names"]]
+                    self._accept(models, options["accepted"])
+                    self._pull(models, options["source"], options["extras"])
                 case "verify":
                     self._verify([store.named(name) for name in options["names"]])
+                case "export":
+                    model_export.run(self, **options)
         except ModelError as error:
             raise CommandError(_explained(error)) from error
         except KeyboardInterrupt:
@@ -55,28 +65,42 @@ class Command(BaseCommand):
             sys.exit(130)
 
     def _list(self) -> None:
-        machine = probe()
+        machine, profile = current_machine(), current_profile()
         looks = {name: store.look(model) for name, model in CATALOGUE.items()}
         for role in Role:
             wish = setting(SETTING[role], AUTO)
-            ranked = candidates(role, wish, looks, machine)
+            ranked = candidates(role, wish, looks, machine, profile)
             used = next(found for found in ranked if not found.problem)
             self.stdout.write(f"\n{_title(role)}")
             for seen in looks.values():
                 if seen.model.role == role:
                     mark = "→" if used.name == seen.model.name else " "
                     self.stdout.write(f" {mark} {_line(seen)}")
-            self.stdout.write(f"   {_why(role, wish, ranked, used, machine)}")
+            self.stdout.write(f"   {_why(role, wish, ranked, used, machine, profile)}")
         self.stdout.write("\n" + _("Models are in %(folder)s") % {"folder": store.models_dir()})
         if store.fetching_forbidden():
             self.stdout.write(_("HF_HUB_OFFLINE is set: nothing can be fetched, only copied with --from FOLDER."))
 
-    def _pull(self, models: list[Model], source: Path | None) -> None:
+    def _accept(self, models: list[Model], accepted: list[str]) -> None:
+        """Write down which licences were accepted; show the notices of those that have to be, and stop there."""
+        for name in accepted:
+            model = store.named(name)
+            if model.opt_in:
+                licences.accept(model, by="command line")
+                said = _("The licence of %(model)s is accepted for this host: %(licence)s, %(url)s")
+                self.stdout.write(said % _terms(model))
+        for model in models:
+            if not licences.is_accepted(model):
+                self.stdout.write(f"{model.name}: {model.licence}\n{_(model.notice)}\n{model.licence_url}\n")
+
+    def _pull(self, models: list[Model], source: Path | None, extras: list[str]) -> None:
         if source is not None and len(models) != 1:
             raise CommandError(_("--from takes one folder for one model: name just one."))
+        if source is not None and extras:
+            raise CommandError(_("--from copies all that belongs to the model; leave out --with."))
         for model in models:
             with _Bar(self, model) as bar:
-                folder = copy(model, source, bar.show) if source else pull(model, bar.show)
+                folder = copy(model, source, bar.show) if source else pull(model, bar.show, extras=extras)
             self.stdout.write(_("%(model)s is here and whole: %(folder)s") % {"model": model.name, "folder": folder})
 
     def _verify(self, models: list[Model]) -> None:
@@ -154,7 +178,7 @@ class _Bar:
 
 
 def _title(role: Role) -> str:
-    return {Role.SPEECH: _("Speech"), Role.VOICE: _("Voices")}[role]
+    return {Role.SPEECH: _("Speech"), Role.VOICE: _("Voices"), Role.PAINT: _("Pictures")}[role]
 
 
 def _line(seen: Look) -> str:
@@ -166,28 +190,59 @@ def _line(seen: Look) -> str:
         State.DAMAGED: _("DAMAGED"),
         State.ABSENT: _("not here"),
     }[seen.state]
-    languages = ", ".join(model.languages) or (_("about 100 languages") if model.role == Role.SPEECH else "")
-    into = _("translates") if model.translates else ""
-    facts = ", ".join(fact for fact in (languages, into, model.note) if fact)
     problem = f"\n{'':27}{seen.problem}" if seen.state == State.DAMAGED else ""
+    facts = ", ".join(filter(None, _facts(seen)))
     return f"{model.name:23} {state:28} {_megabytes(model.size_bytes):>8}  {model.licence:11} {facts}{problem}"
 
 
-def _why(role: Role, wish: str, ranked: list[Candidate], used: Candidate, machine: Hardware) -> str:
+def _facts(seen: Look) -> list[str]:
+    """What there is to know of a model beside its size and licence."""
+    model = seen.model
+    if model.role == Role.PAINT:
+        return [*_terms_in_short(model), _(model.note), *_abilities(seen)]
+    languages = ", ".join(model.languages) or (_("about 100 languages") if model.role == Role.SPEECH else "")
+    return [languages, _("translates") if model.translates else "", model.note]
+
+
+def _terms_in_short(model: Model) -> list[str]:
+    if not model.opt_in:
+        return [_("for a business, too, with restrictions") if model.commercial == Commercial.RESTRICTED else ""]
+    if licences.is_accepted(model):
+        return [_("licence accepted")]
+    return [_("needs --accept-licence %(model)s") % {"model": model.name}]
+
+
+def _abilities(seen: Look) -> list[str]:
+    """What it can do with images as it lies here, and what can be fetched to teach it more."""
+    more = [extra.name for extra in seen.model.extras if extra.name not in seen.extras]
+    can = _("images: %(uses)s") % {"uses": ", ".join(seen.can_do)}
+    return [can, _("--with %(extras)s") % {"extras": "|".join(more)} if more else ""]
+
+
+def _terms(model: Model) -> dict[str, str]:
+    return {"model": model.name, "licence": model.licence, "url": model.licence_url}
+
+
+def _why(
+    role: Role, wish: str, ranked: list[Candidate], used: Candidate, machine: Hardware, profile: Profile
+) -> str:
     """Which engine this machine would use, and why that one."""
+    best = recommended(role, machine, profile)
     values = {
         "used": used.name,
         "setting": SETTING[role],
         "wish": wish,
         "first": ranked[0].name,
         "problem": ranked[0].problem,
-        "best": recommended(role, machine).name,
+        "best": best.name if best else "",
         "machine": _machine(machine),
     }
     if ranked[0].problem:
         return _("Used here: %(used)s, because %(first)s cannot be: %(problem)s.") % values
     if wish != AUTO:
         return _("Used here: %(used)s, because %(setting)s says so.") % values
+    if best is None:
+        return _("Used here: %(used)s; no larger model would keep up on %(machine)s.") % values
     if used.demo:
         return (
             _("Used here: %(used)s, the built-in demo engine. For %(machine)s: manage.py models pull %(best)s") % values
@@ -232,6 +287,10 @@ def _explained(error: ModelError) -> str:
             "Cannot write to %(folder)s. Make it yours, or set MEETVIZ_MODELS_DIR to a folder that is."
         ),
         Trouble.UNKNOWN_MODEL: _("There is no model %(model)s. There are: %(known)s."),
+        Trouble.LICENCE: _(
+            "%(model)s comes under the licence %(licence)s, which has to be accepted first (%(url)s):"
+            " manage.py models pull %(model)s --accept-licence %(model)s"
+        ),
         Trouble.WRONG_KIND: _("%(folder)s is not %(model)s: %(why)s."),
     }
     if "by_setting" in values:

@@ -180,6 +180,31 @@ async def test_what_was_said_helps_until_three_seconds_of_silence(opened: Any) -
     assert (await one.asked("final")).prompt == ""
 
 
+async def test_silence_waits_for_the_next_look_and_is_durable_after_it(opened: Any) -> None:
+    one = await opened()
+    await one.say(silence(1.0))
+    session = one.stream.session
+    assert session.waiting_frames == len(silence(1.0)) // 512, "judged on its own"
+    durable = (session.waiting_frames - 12) * 512
+    async with asyncio.timeout(WITHIN_S):
+        while one.stream.durable < durable:
+            await asyncio.sleep(0.01)
+    assert one.stream.durable == durable
+    row = AudioStream.objects.filter(pk=one.stream.id)
+    assert await in_thread(lambda: row.get().next_sample) == durable
+
+
+async def test_what_was_said_between_two_looks_is_asked_for_after_the_second(opened: Any) -> None:
+    one = await opened()
+    word = spoken(0)[: round(1.1 * RATE_HZ)]
+    await one.desk.feed(one.stream, 0, np.concatenate([silence(0.2), word, silence(0.65)]))
+    assert one.stream.session.waiting_frames and not one.stream.waiting and one.stream.in_flight is None
+    final = await one.asked("final")
+    assert final.first_sample < 0.5 * RATE_HZ < RATE_HZ < final.last_sample
+    await one.settle(final, text="Good.")
+    assert one.stream.durable == final.last_sample
+
+
 async def test_an_outcome_without_words_prompts_nothing(opened: Any) -> None:
     one = await opened()
     await one.say(np.concatenate([silence(0.5), sentence(0)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
 
 
 @pytest.fixture
+def painting(hub: LocalHub) -> Model:
+    """sd15-lcm with all its extras, as far as a download can see: eight repositories with folders."""
+    add_paint_model(hub, CATALOGUE["sd15-lcm"])
+    return CATALOGUE["sd15-lcm"]
+
+
+@pytest.fixture
 def base(hub: LocalHub) -> Model:
     """whisper-base, as far as a download can see: a megabyte of weights, three small files, and some that it leaves."""
     hub.add(CATALOGUE["whisper-base"].repository, whisper_files())
@@ -47,3 +55,29 @@ def whisper_files() -> dict[str, bytes]:
         ".gitattributes": b"*.bin filter=lfs\n",
         "../../escape.json": b"{}",
     }
+
+
+def add_paint_model(hub: LocalHub, model: Model) -> dict[str, dict[str, bytes]]:
+    """A paint model's repositories with their extras' on the hub, by name; with what a download leaves where it is."""
+    repositories: dict[str, dict[str, bytes]] = {}
+    for source in model.sources_with(extra.name for extra in model.extras):
+        files = repositories.setdefault(source.repository, dict(_LEFT))
+        for pattern in source.needed:
+            name = f"{source.taken_from}/{pattern}".strip("/").replace("*", "vocab")
+            size = 60_000 if name.endswith(".safetensors") else 100
+            files[name] = random.Random(f"{source.repository}/{name}").randbytes(size)
+    for repository, files in repositories.items():
+        hub.add(repository, files).commit = hashlib.sha1(repository.encode()).hexdigest()
+    return repositories
+
+
+_LEFT = {
+    "README.md": b"# What a download leaves where it is",
+    "unet/diffusion_pytorch_model.bin": b"\x80\x04pickle",
+    "unet/diffusion_pytorch_model.fp16.bin": b"\x80\x04pickle",
+    "v1-5-pruned.safetensors": b"one file for other programs",
+    "../escape.json": b"{}",
+    "unet/../../escape.json": b"{}",
+    "/tmp/escape.json": b"{}",
+    "tokenizer/.hidden.json": b"{}",
+}

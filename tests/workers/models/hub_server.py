@@ -65,7 +65,9 @@ class LocalHub:
 
     def add(self, name: str, files: dict[str, bytes] | Path) -> Repository:
         if isinstance(files, Path):
-            files = {path.name: path.read_bytes() for path in files.iterdir()}
+            files = {
+                path.relative_to(files).as_posix(): path.read_bytes() for path in files.rglob("*") if path.is_file()
+            }
         repository = self.repositories[name] = Repository(files)
         return repository
 
@@ -116,13 +118,13 @@ def _handler_for(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             if status := hub.statuses.pop(0) if hub.statuses else hub.status:
                 self._answer(status, b"{}")
             elif parts[0] == "stored":
-                self._file("/".join(parts[1:3]), parts[3])
+                self._file("/".join(parts[1:3]), "/".join(parts[3:]))
             elif hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
                 self._answer(401, b"{}", {"X-Error-Message": "Invalid username or password."})
             elif parts[:2] == ["api", "models"] and "/".join(parts[2:4]) in hub.repositories:
                 self._info("/".join(parts[2:4]), parse_qs(address.query))
-            elif len(parts) == 5 and parts[2] == "resolve" and "/".join(parts[:2]) in hub.repositories:
-                self._resolve("/".join(parts[:2]), parts[3], parts[4])
+            elif len(parts) >= 5 and parts[2] == "resolve" and "/".join(parts[:2]) in hub.repositories:
+                self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
             else:
                 self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 

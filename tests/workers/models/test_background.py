@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.workers.models.conftest import whisper_files
+from tests.workers.models.conftest import add_paint_model, whisper_files
 from tests.workers.models.hub_server import LocalHub
 from workers.messages import Fetching
+from workers.models import licences
 from workers.models.background import Background
 from workers.models.catalogue import CATALOGUE, Model
 from workers.models.store import State, look
@@ -115,6 +116,19 @@ def test_a_failure_is_told_by_its_code_and_can_be_tried_again(
     hub.other_bytes.clear()
     background.begin([base.name])
     assert background.until(lambda told: told.state == "done").error == ""
+
+
+def test_a_restricted_model_is_fetched_once_the_site_says_that_its_licence_is_accepted(
+    background: Watched, hub: LocalHub
+) -> None:
+    turbo = CATALOGUE["sd-turbo"]
+    add_paint_model(hub, turbo)
+    background.begin([turbo.name])
+    told = background.end()
+    assert (told.state, told.error) == ("failed", "licence") and hub.questions == []
+    background.begin([turbo.name], accepted=[turbo.name])
+    assert background.until(lambda told: told.state == "done").model == turbo.name
+    assert look(turbo).state == State.WHOLE and licences.is_accepted(turbo)
 
 
 def test_names_that_nobody_knows_are_ignored(background: Watched) -> None:

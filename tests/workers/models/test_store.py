@@ -126,4 +126,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 def test_the_manifest_can_be_read_by_people(base: Model, folder: Path) -> None:
     values = json.loads((folder / MANIFEST).read_text())
-    assert set(values) == {"model", "source", "commit", "fetched_at", "files", "damaged"}
+    assert set(values) == {
+        "model", "source", "commit", "fetched_at", "files", "damaged", "origins", "extras",
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Paint models exported once to ONNX, with static shapes, for servers without a graphics card."""
