@@ -35,6 +35,7 @@ from meetings.services import (
     presence_touch,
     settings_change,
 )
+from meetviz_site.cancelling import cancel
 from meetviz_site.fetching import models_fetch
 from meetviz_site.live import limits, speaker_messages
 from meetviz_site.live.admission import admit, language_of
@@ -54,6 +55,8 @@ log = logging.getLogger("meetviz.live")
 SUBPROTOCOL = "meetviz.v1"
 # How long a wish to paint waits for words that are being heard at that moment.
 QUIET_WITHIN_S = 2.2
+# Made once: `json.dumps` would make an encoder for every ack.
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 async def live_socket(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[..., Any]) -> None:
@@ -245,6 +248,9 @@ class LiveSocket:
         await self.hub.desk.quiet(self.member.meeting.pk, QUIET_WITHIN_S)
         await in_thread(_release_frame, frame.pk)
 
+    async def _frame_cancel(self, message: dict[str, Any]) -> None:
+        await self.call(cancel, self.member, uuid_in(message, "frame"))
+
     async def _frame_shown(self, message: dict[str, Any]) -> None:
         await self.call(frame_shown, self.member, uuid_in(message, "frame"))
 
@@ -289,6 +295,7 @@ class LiveSocket:
         "stream.open": _stream_open,
         "stream.close": _stream_close,
         "frame.request": _frame_request,
+        "frame.cancel": _frame_cancel,
         "frame.shown": _frame_shown,
         "frame.rate": _frame_rate,
         **speaker_messages.HANDLERS,
@@ -300,7 +307,7 @@ class LiveSocket:
     # What goes out
 
     async def send(self, message: dict[str, Any]) -> None:
-        await self._send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+        await self._send_text(_as_json(message))
 
     async def send_event(self, text: str) -> None:
         """An event for everyone; held back until the snapshot is out."""

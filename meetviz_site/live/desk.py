@@ -1,9 +1,10 @@
 """The desk where audio streams of this process are heard: samples to utterances, utterances to the speech queue, acks.
 
 The promise of an ack is that the outcome of every sample before it is in Postgres. So a stream's durable position is
-the start of its oldest utterance without an outcome, or else the end of judged silence; silence becomes durable in one
-statement for all streams, ten times a second. One final is in flight per stream (`finals.py`): its words stay in order,
-and what `core` stores can simply raise the position. Beside them `interims.py` shows what is being said.
+the start of its oldest utterance without an outcome, or else the end of judged silence. Streams in which nobody speaks
+are judged together, and their silence becomes durable in one statement, twenty times a second. One final is in flight
+per stream (`finals.py`): its words stay in order, and what `core` stores can simply raise the position. Beside them
+`interims.py` shows what is being said.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from meetings.access import Membership
-from meetings.audio.session import Gap, Pause, Silence, Utterance
+from meetings.audio.language import Understood
+from meetings.audio.session import Gap, Pause, Silence, Utterance, catch_up_together
 from meetings.models import AudioStream
 from meetings.publish import signal
 from meetings.selectors import speaker_brief
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("meetviz.live")
 
 FLUSH_EVERY_S = 0.05
+LEAST_REST_S = 0.01
+# While looks are in time, silence is judged and acked when a browser's message of it has come (96 ms). Else `is_due`
+# says when: with two of them, which halves what positions and acks cost.
+SOON_FRAMES = 3
 # Longer than between two messages of a microphone.
 CATCH_UP_AFTER_S = 0.15
 ACK_EVERY_S = 0.2
@@ -61,6 +67,7 @@ class StreamDesk:
         self.name = uuid.uuid4().hex
         self.streams: dict[str, LiveStream] = {}
         self._unheard_samples = 0
+        self._in_time = True
         self._flusher: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._finals = FinalLane(self.streams, self._spawn, self.settled)
@@ -110,7 +117,13 @@ class StreamDesk:
         stream.owes_ack = True
         stream.fed_at = time.monotonic()
         stream.note_arrival(first_sample + len(samples))
-        self._take(stream, stream.session.feed(first_sample, samples))
+        events = stream.session.take(first_sample, samples)
+        if events or stream.interim is not None or not stream.is_quiet:
+            self._take(stream, events)
+            await self._go_on(stream)
+
+    async def _go_on(self, stream: LiveStream) -> None:
+        """After something was judged: ask for what it calls for."""
         self._finals.pump(stream)
         if stream.interim is not None:
             await self.interims.take_back_if_dropped(stream)
@@ -144,10 +157,13 @@ class StreamDesk:
 
     async def settled(self, stream_id: str, last_sample: int, heard: Mapping[str, Any] | None = None) -> None:
         """`core` has the outcome of everything before `last_sample` of this stream. `heard`: `text` (its end),
-        `language` and `language_probability` where there were words, `speaker` where they became a caption."""
+        `language` and `language_probability` where there were words, `speaker` where they became a caption,
+        `understood` where the engine said something of the language."""
         stream = self.streams.get(stream_id)
         if stream is None:
             return
+        if heard and heard.get("understood"):
+            stream.note_understood(Understood(heard["understood"]), time.monotonic())
         in_flight = self._finals.outcome(stream, last_sample)
         if in_flight:
             if heard and heard.get("text"):
@@ -183,6 +199,7 @@ class StreamDesk:
         return Hearing(
             waits_s=tuple(now - spoken_at for s in streams if (spoken_at := s.waits_since) is not None),
             wordless=any(stream.wordless.is_wrong(clock) for stream in streams),
+            foreign=any(stream.is_foreign(clock) for stream in streams),
         )
 
     async def close(self, stream: LiveStream) -> int | None:
@@ -264,22 +281,25 @@ class StreamDesk:
         task.add_done_callback(self._running.discard)
 
     async def _flush_forever(self) -> None:
+        took_s = 0.0
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
+            # Counted from when the last began: under load that takes a while, and everybody waits for the next.
+            await asyncio.sleep(max(LEAST_REST_S, FLUSH_EVERY_S - took_s))
+            began_at = time.monotonic()
             try:
                 await self._flush()
             except Exception as error:
                 log.warning("positions not stored: %s", type(error).__name__)
                 await asyncio.sleep(BROKER_RETRY_S)
+            took_s = time.monotonic() - began_at
+            self._in_time = took_s < FLUSH_EVERY_S
 
     async def _flush(self) -> None:
-        """Make silence durable and say so; look after finals without an outcome and after streams without a socket."""
+        """Judge what waits, make silence durable and say so; look after finals without an outcome and after streams
+        without a socket."""
         now = time.monotonic()
         self._unheard_samples = sum(stream.unheard_samples for stream in self.streams.values())
-        for stream in self.streams.values():
-            if stream.fed_at is not None and now - stream.fed_at > CATCH_UP_AFTER_S:
-                stream.fed_at = None
-                self._take(stream, stream.session.catch_up())
+        await self._judge_together(now)
         moved: dict[uuid.UUID, int] = {}
         for stream in self.streams.values():
             oldest = stream.oldest_open
@@ -296,6 +316,22 @@ class StreamDesk:
             if stream.detached_at is not None and now - stream.detached_at > KEEP_DETACHED_S and not stream.closing:
                 self._spawn(self._finish(stream))
         await self._finals.look_after(now)
+
+    async def _judge_together(self, now: float) -> None:
+        """Those in which nobody speaks, all together; where somebody speaks, sound is judged as it comes."""
+        due = []
+        for stream in self.streams.values():
+            if stream.fed_at is not None:
+                is_late = now - stream.fed_at > CATCH_UP_AFTER_S
+                if is_late:
+                    stream.fed_at = None
+                if is_late or stream.session.is_due or (self._in_time and stream.session.waiting_frames >= SOON_FRAMES):
+                    due.append(stream)
+        for stream, events in zip(due, catch_up_together([stream.session for stream in due]), strict=True):
+            self._take(stream, events)
+        for stream in due:
+            if not stream.is_quiet or stream.interim is not None:
+                await self._go_on(stream)
 
     async def _ack(self, stream: LiveStream) -> None:
         stream.acked_at, stream.owes_ack = time.monotonic(), False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections import deque
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meetings.access import Membership
-from meetings.audio.hearing import Wordless
+from meetings.audio.hearing import FORGET_SPEECH_S, Wordless
 from meetings.audio.interims import InterimPace, StableText
-from meetings.audio.language import LanguageLock
+from meetings.audio.language import LanguageLock, Understood
 from meetings.audio.session import Gap, Pause, StreamSession, Utterance
+from meetings.foreign import understood
 from meetings.models import AudioStream, Language
 from workers.messages import SAMPLE_RATE_HZ, InterimRequest, SpeechRequest
 
@@ -60,6 +62,8 @@ class LiveStream:
         self.participant = member.participant
         self.language = row.language if row.language != Language.AUTO else member.meeting.language
         self.language_lock = LanguageLock(row.heard_language)
+        self.understood = understood(row)
+        self._foreign_at = -math.inf
         self.want_voice = row.participant.consent_voice_id  # as it is now, whatever this socket last heard of it
         self.socket: LiveSocket | None = socket
         self.session = StreamSession(row.next_sample)
@@ -108,6 +112,8 @@ class LiveStream:
     @property
     def unheard_samples(self) -> int:
         """How much sound waits for the recogniser; gaps weigh nothing."""
+        if not self.waiting and self.in_flight is None:  # nearly always, of nearly all
+            return 0
         waiting = [item for item in self.waiting if isinstance(item, Utterance)]
         if self.in_flight:
             waiting.append(self.in_flight.item)
@@ -203,6 +209,16 @@ class LiveStream:
             return False
         hint, speech_s = in_flight.request.language_hint, seconds_of(in_flight.item)
         return self.language_lock.heard(language, probability, speech_s, hint=hint)
+
+    def note_understood(self, state: Understood, now: float) -> None:
+        """What `core` makes of the stream's language. `now`: monotonic."""
+        self.understood = state
+        if state is Understood.FOREIGN:
+            self._foreign_at = now
+
+    def is_foreign(self, now: float) -> bool:
+        """Whether somebody must be told that the engine does not know what is spoken here; no longer in silence."""
+        return self.understood is Understood.FOREIGN and now - self._foreign_at < FORGET_SPEECH_S
 
     def no_words_came(self) -> None:
         """A final without words, or a gap: what was said before it prompts nothing any more."""

@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from meetviz_site.env import envint
-from meetviz_site.local import postgres
+from meetviz_site.local import memory, postgres
 from meetviz_site.local.instance import AlreadyRunning, Instance, InstanceFile
 from meetviz_site.local.process import configure_logging, end_children
 
@@ -37,7 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # from the consumer, what is above from `sockets.py` before it is all in memory.
 MAX_MESSAGE_BYTES = 1024 * 1024
 DEFAULT_MIN_FREE_MB = 200
-SWITCH_S = 0.001
+SWITCH_S = 0.0002
 EXIT_DEADLINE_S = 6.0
 FORCED_EXIT_CODE = 130
 
@@ -168,8 +168,8 @@ class LocalServer:
     # Serving
 
     def _serve(self) -> None:
-        # The sockets' loop shares Python's lock with the workers' threads: by default it would wait 5 ms for it each
-        # time one of them computes.
+        # The sockets' loop shares Python's lock with the workers' threads: by default it would wait 5 ms for it after
+        # each of its thousands of system calls a second while one of them computes.
         sys.setswitchinterval(SWITCH_S)
         # Daphne installs its reactor when it is imported; this has to come before anything else imports Twisted's.
         from daphne.endpoints import build_endpoint_description_strings
@@ -232,6 +232,7 @@ class LocalServer:
             workers = LocalWorkers(app)
             workers.start()
             self._workers = workers
+            memory.give_back_now_and_then()
             logger.info("serving url=%s pid=%d", self.url, os.getpid())
             if self.demo:
                 self._play_demo()

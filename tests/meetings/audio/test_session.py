@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from meetings.audio.endpointing import EndpointingOptions
-from meetings.audio.session import Event, Gap, Pause, SessionOptions, Silence, SpeechStarted, StreamSession, Utterance
+from meetings.audio.session import (
+    Event,
+    Gap,
+    Pause,
+    SessionOptions,
+    Silence,
+    SpeechStarted,
+    StreamSession,
+    Utterance,
+    catch_up_together,
+)
 from meetings.audio.vad import FRAME_SAMPLES
 from tests.sounds import RATE_HZ, Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
 
@@ -278,3 +288,55 @@ def test_silence_that_nothing_follows_is_judged_to_its_last_whole_frame() -> Non
     assert session.feed(len(quiet), rest) == []
     assert session.catch_up() == [Silence(len(quiet) + len(rest) - pre_roll)]
     assert session.catch_up() == []
+
+
+def hear_together(sounds: list[Sound], messages: list[int], every: int) -> list[list[Event]]:
+    """The events of several streams, each cut into messages of its own size; who is due is judged after each `every`
+    samples."""
+    sessions = [StreamSession() for _ in sounds]
+    events: list[list[Event]] = [[] for _ in sounds]
+    for until in range(every, max(map(len, sounds)) + every, every):
+        for session, sound, message, found in zip(sessions, sounds, messages, events, strict=True):
+            while (first := session.received_sample) < min(until, len(sound)):
+                found += session.take(first, sound[first : first + message])
+        due = [number for number, session in enumerate(sessions) if session.is_due]
+        for number, found in zip(due, catch_up_together([sessions[number] for number in due]), strict=True):
+            events[number] += found
+    return [found + session.finish() for found, session in zip(events, sessions, strict=True)]
+
+
+@pytest.mark.parametrize("every", [800, 2_400, 48_000])
+def test_many_streams_that_are_judged_together_are_heard_as_if_alone(every: int) -> None:
+    sounds = [dialogue()[n * RATE_HZ : (n + 12) * RATE_HZ + 77 * n] for n in (0, 7, 15)]
+    sounds += [noise(9, -62 + n, seed=n) for n in range(50)]
+    messages = [(320, 1536, 777, 32_000)[n % 4] for n in range(len(sounds))]
+    for sound, heard in zip(sounds, hear_together(sounds, messages, every), strict=True):
+        expected = [event for event in hear(sound) if not isinstance(event, Silence)]
+        assert [event for event in heard if not isinstance(event, Silence)] == expected
+        assert heard[-1] == hear(sound)[-1]
+
+
+def test_a_message_in_silence_waits_to_be_judged_with_others_but_not_for_long() -> None:
+    session = StreamSession()
+    quiet = silence(9.0)
+    waits_s = 0.0
+    while session.received_sample < len(quiet):
+        first = session.received_sample
+        events = session.take(first, quiet[first : first + MESSAGE])
+        assert session.is_due == (not events)
+        waits_s = max(waits_s, session.waiting_frames * FRAME_SAMPLES / RATE_HZ)
+    assert 1.5 < waits_s < 2.0
+    (events,) = catch_up_together([session])
+    assert events == [Silence(len(quiet) // FRAME_SAMPLES * FRAME_SAMPLES - 12 * FRAME_SAMPLES)]
+    assert not session.is_due and catch_up_together([session, session]) == [[], []]
+
+
+def test_speech_does_not_wait_to_be_judged_with_others() -> None:
+    session = StreamSession()
+    first = np.concatenate([silence(1), spoken(0)[:RATE_HZ]])
+    session.take(0, first)
+    catch_up_together([session])
+    assert session.is_speaking
+    after = spoken(0)[RATE_HZ : RATE_HZ + 10 * FRAME_SAMPLES]
+    session.take(len(first), after)
+    assert session.waiting_frames == 0

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from meetings.audio.vad import FRAME_SAMPLES, LoudnessGate, VadOptions, VoiceActivityDetector
+from meetings.audio.vad import FRAME_SAMPLES, LoudnessGate, VadOptions, VoiceActivityDetector, judge_together
 from tests.sounds import Sound, clicks, dialogue, hum, lines, melody, noise, silence, spoken
 
 EVERYTHING = VadOptions(floor_dbfs=-1000, above_noise_db=-1000)
@@ -78,6 +78,32 @@ def test_streams_do_not_disturb_each_other() -> None:
         together.append(one.judge(samples[start : start + FRAME_SAMPLES]).probabilities)
         other.judge(noise(0.032, -20, seed=start))
     assert np.array_equal(np.concatenate(together), alone)
+
+
+def test_streams_that_are_judged_together_are_judged_as_if_alone() -> None:
+    offset = (noise(4, -50).astype(np.int32) + 900).astype(np.int16)
+    sounds = [
+        silence(4),
+        noise(4, -60),
+        noise(4, -30),
+        offset,
+        dialogue()[: 4 * 16_000],
+        spoken(0),
+        spoken(1),
+        hum(4, -25),
+    ]
+    length = min(len(sound) for sound in sounds) // FRAME_SAMPLES * FRAME_SAMPLES
+    together, alone = [[VoiceActivityDetector() for _ in sounds] for _ in range(2)]
+    first = 0
+    for frames in (6, 1, 6, 3, 31, 6, 6, 2):
+        last = min(length, first + frames * FRAME_SAMPLES)
+        judged = judge_together(together, np.stack([sound[first:last] for sound in sounds]))
+        for number, sound in enumerate(sounds):
+            expected = alone[number].judge(sound[first:last])
+            assert np.array_equal(judged[number].probabilities, expected.probabilities)
+            assert np.array_equal(judged[number].loudness_dbfs, expected.loudness_dbfs)
+        first = last
+    assert first / 16_000 > 1.5
 
 
 def test_loudness_is_the_rms_without_the_constant_part() -> None:
