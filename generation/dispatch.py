@@ -10,8 +10,8 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,34 +19,40 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from generation import director
+from generation import director, leases, painter_choice
+from generation.briefing import brief_of, signature_of
 from generation.models import Frame, FrameSource
-from generation.prompting import Brief, Line, Style, compose, count_words
-from generation.services import frame_failed, frame_skipped, frame_wish
+from generation.outcomes import failure_message, frame_failed, frame_skipped
+from generation.prompting import count_words
+from generation.services import frame_wish
 from meetings.events import FrameQueued, FrameStarted
 from meetings.models import Meeting, Utterance
 from meetings.publish import publish
-from meetings.selectors import context_utterances
-from speakers.models import StylePreset
+from meetings.selectors import context_utterances, stamp
 from workers.messages import PaintRequest, Scene
 
 log = logging.getLogger("meetviz.dispatch")
 
-LEASE = timedelta(seconds=60)
-MAX_ATTEMPTS = 2
 # Meetings in which nothing was said for this long need no look.
 ACTIVE_FOR = timedelta(minutes=5)
-TYPICAL_PICTURE_S = 1.0
+BLOCKED = "blocked_picture"
+
+_Seen = tuple[int, datetime, datetime | None]
+_not_yet: dict[int, tuple[_Seen, float]] = {}
+"""By meeting what was known of it when the director last said to wait, and until when (Unix seconds): every change of
+its lines, settings and pictures that may bring the time forward changes that. A look costs half a dozen queries and
+sometimes a composition, and is asked for twice a second."""
 
 
 def situation_of(meeting: Meeting, now: float) -> director.Situation:
     """What the director needs to know of a meeting.
 
-    A skipped frame has used up the words it looked at, but not the interval: the next words may paint at once.
+    A skipped frame has used up the words it looked at, but not the interval: the next words may paint at once. Not so
+    a cancelled one: whoever cancels does not want the next at the same moment.
     """
     claimed = meeting.frames.exclude(claimed_at=None).order_by("-claimed_at")
     looked = claimed.first()
-    last = claimed.exclude(state=Frame.State.SKIPPED).first()
+    last = claimed.exclude(Q(state=Frame.State.SKIPPED) & ~Q(error="cancelled")).first()
     words = meeting.utterances.filter(kind=Utterance.Kind.WORDS)
     fresh = words.filter(heard_at__gt=looked.claimed_at) if looked else words
     texts = list(fresh.order_by("-heard_at").values_list("text", "heard_at")[:50])
@@ -78,13 +84,9 @@ def _topic_turned(meeting: Meeting, last: Frame | None, now: float) -> bool:
     if now >= last.claimed_at.timestamp() + director.interval(meeting.interval_s):
         return False
     fresh = [u for u in context_utterances(meeting, timezone.now()) if u.heard_at > last.claimed_at]
-    brief = _compose(meeting, fresh, last, hint="") if fresh else None
-    before = _signature(Scene.from_wire(last.scene))
+    brief = brief_of(meeting, fresh, last) if fresh else None
+    before = signature_of(Scene.from_wire(last.scene))
     return bool(brief and before and director.topic_turned(before, brief.signature))
-
-
-def _signature(scene: Scene) -> frozenset[str]:
-    return frozenset(thing.english or thing.label for thing in scene.things)
 
 
 def wish_where_due() -> int:
@@ -98,11 +100,21 @@ def wish_where_due() -> int:
         .filter(Q(claimed=None) | Q(heard__gt=F("claimed")))
     )
     wishes = 0
+    not_yet = {}
     for meeting in meetings:
-        situation = situation_of(meeting, now.timestamp())
-        if not situation.requested and director.decide(situation) is director.Decision.PAINT:
-            frame_wish(meeting, forced=False)
-            wishes += 1
+        seen = (meeting.rev, meeting.heard, meeting.claimed)
+        before, due_at = _not_yet.get(meeting.pk, (None, 0.0))
+        if before != seen or now.timestamp() >= due_at:
+            situation = situation_of(meeting, now.timestamp())
+            decision = director.decide(situation)
+            if not situation.requested and decision is director.Decision.PAINT:
+                frame_wish(meeting, forced=False)
+                wishes += 1
+            due_at = (director.next_due_at(situation) or 0.0) if decision is director.Decision.WAIT else 0.0
+        if now.timestamp() < due_at:
+            not_yet[meeting.pk] = seen, due_at
+    _not_yet.clear()
+    _not_yet.update(not_yet)
     return wishes
 
 
@@ -137,11 +149,15 @@ def _claim(painters: int) -> Frame | None:
         .annotate(meeting_painted=_last_claimed_at("meeting"))
         .order_by(F("meeting_painted").asc(nulls_first=True), "requested_at")
     )
+    lease_until = leases.lease_until(now)
     for frame in candidates.select_related("meeting")[:20]:
         try:
             with transaction.atomic():
                 claimed = Frame.objects.filter(pk=frame.pk, state=Frame.State.WAITING).update(
-                    state=Frame.State.PAINTING, claimed_at=now, lease_until=now + LEASE, attempt=frame.attempt + 1
+                    state=Frame.State.PAINTING,
+                    claimed_at=now,
+                    lease_until=lease_until,
+                    attempt=frame.attempt + 1,
                 )
         except IntegrityError:  # the meeting got a painting frame in between
             continue
@@ -151,13 +167,16 @@ def _claim(painters: int) -> Frame | None:
     return None
 
 
-def _prepare(frame: Frame) -> PaintRequest | None:
-    """Write the prompt from the freshest context; None (and a skipped frame) when there is nothing to paint."""
+def _prepare(frame: Frame, *, neutral: bool = False) -> PaintRequest | None:
+    """Write the prompt from the freshest context; None (and a skipped frame) when there is nothing to paint.
+
+    `neutral`: the picture before was held back by the checker.
+    """
     meeting = frame.meeting
     start = time.perf_counter()
     utterances = context_utterances(meeting, timezone.now())
     last = meeting.frames.filter(state=Frame.State.READY).order_by("-ready_at").first()
-    brief = _compose(meeting, utterances, last, hint=frame.hint) if not meeting.ended_at else None
+    brief = None if meeting.ended_at else brief_of(meeting, utterances, last, hint=frame.hint, neutral=neutral)
     if brief is None:
         frame_skipped(frame, "meeting_ended" if meeting.ended_at else "nothing_to_paint")
         return None
@@ -170,21 +189,47 @@ def _prepare(frame: Frame) -> PaintRequest | None:
     frame.settings = {
         "width_px": settings.PICTURE_WIDTH_PX,
         "height_px": settings.PICTURE_HEIGHT_PX,
+        "model": painter_choice.chosen_model(),
+        "deadline_s": deadline_s(meeting),
         "prompted_ms": round((time.perf_counter() - start) * 1000, 1),
         "heard_at": newest.heard_at.timestamp() if newest else None,
+        "neutral": neutral,
+        "compromises": ["neutral"] if brief.neutral else ["words_left_out"] if brief.blocked else [],
     }
     with transaction.atomic():
+        held = Frame.objects.select_for_update().filter(pk=frame.pk, state=Frame.State.PAINTING, attempt=frame.attempt)
+        if not held.exists():  # cancelled while the prompt was written
+            return None
         frame.save()
         known = {str(u.pk) for u in utterances}
+        frame.sources.all().delete()
         FrameSource.objects.bulk_create(
             FrameSource(frame=frame, utterance_id=uuid.UUID(pk), position=i)
             for i, pk in enumerate(pk for pk in brief.why if pk in known)
         )
-        publish(meeting.pk, FrameStarted(id=str(frame.pk), eta_s=typical_picture_s()))
+        publish(meeting.pk, _started(frame, because=BLOCKED if neutral else None))
     return _request_of(frame)
 
 
+def _started(frame: Frame, *, because: str | None) -> FrameStarted:
+    return FrameStarted(
+        id=str(frame.pk),
+        # Nothing measured is no estimate.
+        eta_s=leases.typical_picture_s() if leases.painting_times_s() else None,
+        by=frame.asked_by_id,
+        because=because,
+        message=failure_message(because) if because else None,
+    )
+
+
+def deadline_s(meeting: Meeting) -> float:
+    """How long a picture may take: what the site allows, and by itself no longer than to the next one."""
+    most = float(settings.PAINT_DEADLINE_S)
+    return min(most, director.interval(meeting.interval_s)) if meeting.mode == Meeting.Mode.AUTO else most
+
+
 def _request_of(frame: Frame) -> PaintRequest:
+    waiting = Frame.objects.filter(state=Frame.State.WAITING).exclude(pk=frame.pk)
     return PaintRequest(
         id=str(frame.pk),
         meeting=frame.meeting_id,
@@ -194,83 +239,62 @@ def _request_of(frame: Frame) -> PaintRequest:
         seed=frame.seed,
         width_px=frame.settings["width_px"],
         height_px=frame.settings["height_px"],
+        model=frame.settings["model"],
+        previews=True,
+        finish=not waiting.exists(),
+        deadline_s=frame.settings["deadline_s"],
         attempt=frame.attempt,
         asked_at=time.time(),
     )
 
 
-def _compose(meeting: Meeting, utterances: Sequence[Utterance], last: Frame | None, *, hint: str) -> Brief | None:
-    lines = [
-        Line(
-            utterance=str(u.pk),
-            text=u.text,
-            language=u.language,
-            speaker=str(u.speaker_id or ""),
-            ended_at=u.ended_at.timestamp(),
-            duration_s=(u.ended_at - u.started_at).total_seconds(),
-            text_en=u.text_en,
-        )
-        for u in utterances
-    ]
-    language = meeting.language if meeting.language != "auto" else (utterances[-1].language if utterances else "en")
-    brief = compose(
-        lines,
-        _styles(meeting, utterances),
-        now=time.time(),
-        window_s=meeting.context_minutes * 60.0,
-        language=language,
-        previous=Scene.from_wire(last.scene) if last and last.scene else None,
-        number=meeting.frames.filter(state=Frame.State.READY).count(),
-        hint=hint,
-        since=last.claimed_at.timestamp() if last and last.claimed_at else None,
-    )
-    if brief and last:
-        brief.scene.previous_layout = last.settings.get("layout", "")
-    return brief
+@dataclass(slots=True)
+class Lost:
+    """Frames whose painters are not heard of any more."""
+
+    again: list[PaintRequest] = field(default_factory=list)
+    given_up: list[uuid.UUID] = field(default_factory=list)
 
 
-def _styles(meeting: Meeting, utterances: Sequence[Utterance]) -> dict[str, Style]:
-    """Each speaker's preset, or the room's over all."""
-    presets = {
-        p.pk: p for p in StylePreset.objects.filter(speakers__in={u.speaker_id for u in utterances if u.speaker_id})
-    }
-    styles = {}
-    for speaker in {u.speaker_id: u.speaker for u in utterances if u.speaker}.values():
-        preset = meeting.preset or presets.get(speaker.preset_id)
-        styles[str(speaker.pk)] = Style(
-            speaker=str(speaker.pk),
-            name=preset.name if preset else "",
-            colour=speaker.colour,
-            palette=_texts(preset.palette) if preset else (),
-            style_words=preset.style_words if preset else "",
-            negative_words=preset.negative_words if preset else "",
-            strength=preset.strength if preset else 0.0,
-            muted=_texts(preset.muted_topics) if preset else (),
-            version=preset.version if preset else 0,
-        )
-    return styles
+def expired_leases(*, hosts_answer: bool = True) -> Lost:
+    """Free meetings whose painter is not heard of any more: once more, then a visible failure.
 
-
-def _texts(values: Any) -> tuple[str, ...]:
-    """The texts of a JSON field, whatever else got into it: one odd preset must not stop every meeting's painting."""
-    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
-
-
-def expired_leases() -> list[PaintRequest]:
-    """Free meetings whose painter never answered: once more, then a visible failure."""
-    again = []
-    for frame in Frame.objects.filter(state=Frame.State.PAINTING, lease_until__lt=timezone.now()):
-        if frame.attempt >= MAX_ATTEMPTS:
+    `hosts_answer`: whether the heartbeat of any paint host is heard.
+    """
+    lost, now = Lost(), timezone.now()
+    for frame in leases.overdue(now, hosts_answer=hosts_answer).select_related("meeting"):
+        if frame.attempt >= leases.MAX_ATTEMPTS:
             frame_failed(frame.pk, "painter_lost")
+            lost.given_up.append(frame.pk)
             continue
-        until = timezone.now() + LEASE
-        taken = Frame.objects.filter(pk=frame.pk, lease_until=frame.lease_until).update(
-            lease_until=until, attempt=frame.attempt + 1
+        taken = Frame.objects.filter(pk=frame.pk, state=Frame.State.PAINTING, lease_until=frame.lease_until).update(
+            lease_until=leases.lease_until(now), attempt=frame.attempt + 1
         )
         if taken and frame.scene:
             frame.attempt += 1
-            again.append(_request_of(frame))
-    return again
+            lost.again.append(_request_of(frame))
+    return lost
+
+
+def repaint_neutrally(frame_id: uuid.UUID) -> PaintRequest | None:
+    """A picture was held back by the checker: ask at once for a neutral one of the same talk, and tell everyone why.
+
+    Once for each frame; held back again, it fails.
+    """
+    frame = Frame.objects.select_related("meeting").filter(pk=frame_id, state=Frame.State.PAINTING).first()
+    if frame is None:
+        return None
+    now = timezone.now()
+    if frame.settings.get("neutral"):
+        frame_failed(frame.pk, BLOCKED)
+        return None
+    taken = Frame.objects.filter(pk=frame.pk, state=Frame.State.PAINTING, attempt=frame.attempt).update(
+        lease_until=leases.lease_until(now), attempt=frame.attempt + 1
+    )
+    if not taken:
+        return None
+    frame.refresh_from_db()
+    return _prepare(frame, neutral=True)
 
 
 def place_in_line(frame: Frame) -> FrameQueued:
@@ -279,16 +303,24 @@ def place_in_line(frame: Frame) -> FrameQueued:
         Q(state=Frame.State.PAINTING) | Q(state=Frame.State.WAITING, requested_at__lt=frame.requested_at)
     ).exclude(pk=frame.pk)
     position = ahead.count()
-    return FrameQueued(id=str(frame.pk), position=position, eta_s=round((position + 1) * typical_picture_s(), 1))
+    eta_s = round((position + 1) * leases.typical_picture_s(), 1)
+    return FrameQueued(id=str(frame.pk), position=position, eta_s=eta_s, by=frame.asked_by_id)
 
 
-def typical_picture_s() -> float:
-    """Median time of the last pictures of this site, s."""
-    recent = (
-        Frame.objects.filter(state=Frame.State.READY).order_by("-ready_at").values_list("timings_ms", flat=True)[:9]
-    )
-    times = sorted((t.get("painted", 0.0) + t.get("stored", 0.0)) / 1000 for t in recent)
-    return round(times[len(times) // 2], 2) if times else TYPICAL_PICTURE_S
+def painting_now(meeting: Meeting) -> dict[str, Any] | None:
+    """The meeting's frame on its way, for who joins late: the one that a painter has, else the one that waits."""
+    ways = meeting.frames.filter(state__in=[Frame.State.PAINTING, Frame.State.WAITING]).order_by("state")
+    frame = ways.first()  # "painting" comes before "waiting"
+    if frame is None:
+        return None
+    if frame.state == Frame.State.WAITING:
+        # A wish of the clock is nothing to show: it is claimed, or skipped, at once.
+        return {**place_in_line(frame).to_dict(), "state": "waiting"} if frame.forced else None
+    told = _started(frame, because=None).to_dict()
+    begun = frame.claimed_at or timezone.now()
+    step = frame.settings.get("progress", {})
+    steps = {name: step[name] for name in ("step", "steps") if name in step}
+    return {**told, **steps, "state": "painting", "since": stamp(begun)}
 
 
 def waiting_count() -> int:

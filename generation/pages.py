@@ -125,7 +125,7 @@ def _moments(meeting: Meeting, all_frames: QuerySet[Frame], page: Any) -> list[M
     for frame in frames:
         said = [line for line in waiting if line.ended_at <= frame.ready_at]
         waiting = waiting[len(said) :]
-        quotes = [source.utterance for source in frame.sources.all() if source.utterance]
+        quotes = [source.utterance for source in frame.sources.all() if source.utterance and source.utterance.text]
         alt = frame.alt.get(language) or frame.alt.get("en", "")
         moments.append(Moment(frame, said or quotes, quotes, alt))
     return [*moments, Moment(lines=waiting)] if waiting else moments

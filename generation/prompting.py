@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from generation import safety
 from generation.composing import wording
 from generation.composing.choosing import MOST_THINGS, Candidate, Choice, choose, is_muted
 from generation.composing.english import TITLE_CHARS
 from generation.composing.found import Found
 from generation.composing.kinds import Brief, Line, Style
 from generation.composing.phrases import mentions_in
-from generation.composing.styles import blend, talk_shares
+from generation.composing.styles import Blend, blend, talk_shares
 from generation.composing.words import Word, is_cyrillic, read, topics_of, warm_up, words_of
 from generation.lexicon import fold, lexicon
 from workers.messages import Scene, Thing
@@ -28,6 +29,7 @@ MOST_PHRASES = 4
 MAIN_THINGS = 4
 """How many things make a scene's signature."""
 HINT_WORDS = 400
+HINT_READ = 4_000
 HINT_CHARS = 120
 """A hint is a phrase, not a story: more than this is left out, by whole words."""
 MOOD_LEAST = 0.8
@@ -48,6 +50,8 @@ def compose(
     hint: str = "",
     since: float | None = None,
     count_tokens: wording.CountTokens = wording.estimate_tokens,
+    neutral: bool = False,
+    rules: safety.Rules | None = None,
 ) -> Brief | None:
     """Write the brief for the next picture, or None when nothing was said that can be painted or set in type.
 
@@ -56,6 +60,8 @@ def compose(
     picture on the wall. `number`: how many pictures this meeting has. `hint`: what a person typed with Paint now, it
     becomes the subject. `since`: when the picture on the wall was begun; what was said later is the newest moment.
     `count_tokens`: tokens of a text without start and end marks, by the painter's own tokenizer where there is one.
+    `neutral`: a place and a mood only, after a picture of the same talk was held back. `rules`: what is never painted,
+    the built-in list if not given: blocked words are left out, and a scene whose subject is blocked becomes neutral.
     """
     window = [line for line in lines if now - window_s <= line.ended_at <= now + 60 and line.text.strip()]
     window.sort(key=lambda line: line.ended_at)
@@ -71,18 +77,29 @@ def compose(
         )
 
     choice = chosen(window)
-    hinted, hint_text = _hint(hint, muted)
+    blocked = safety.categories(hint[:HINT_READ], rules)
+    hinted, hint_text = _hint(safety.without_blocked(hint[:HINT_READ], rules), muted)
+    if blocked:
+        # What is left of such a wish is no phrase any more; the harmless things in it may be painted.
+        hint_text, neutral = "", neutral or not hinted or safety.MINORS in blocked
     founds = hinted + [c.found for c in choice.things if c.found.key not in {h.key for h in hinted}]
     founds = founds[:MOST_THINGS]
-    if not founds and not hint_text:
+    if not founds and not hint_text and not neutral:
         return None
+    translated = _in_english(window)
+    painted = _led_by(founds, hinted, chosen(translated)) if translated and founds else founds
+    blocked |= _blocked(founds, rules) | _blocked(painted, rules)
+    neutral = neutral or any(_blocked(things[:1], rules) for things in (founds, painted))
+    founds, painted = _allowed(founds, rules), _allowed(painted, rules)
     tongue = _language(language, founds, hint_text)
     mood, time = _mood(choice.words), _time_of_day(choice.words)
+    style = _style(talked, styles, rules)
+    negative = wording.negative_prompt(style.negatives, count_tokens)
+    if neutral:
+        bare = safety.MINORS in blocked
+        return _neutral(founds, bare, mood, time, tongue, style, negative, number, blocked, count_tokens)
     title = _title(founds, hint_text)
-    style = blend(talked, styles)
-
-    translated = _in_english(window)
-    painted = _led_by(founds, hinted, chosen(translated)) if translated else founds
+    title = title if not safety.is_blocked(title, rules) else founds[0].label
     spoken = hint_text if hint_text and not hinted else ""
     typed = hint_text if hinted else ""
     rest = [found for found in founds if found not in hinted]
@@ -95,6 +112,9 @@ def compose(
     if not english:
         # Only abstract Russian words: no table knows them, so the model gets the topic as it was said.
         english = [f"a symbolic picture about {title}", *wording.scene_segments((), mood, time, "en", " ")[1:]]
+    if safety.MINORS in safety.categories(", ".join([*english, title, *style.style_phrases]), rules):
+        blocked |= {safety.MINORS}
+        return _neutral((), True, mood, time, tongue, style, negative, number, blocked, count_tokens)
     return Brief(
         scene=Scene(
             title=title,
@@ -102,7 +122,7 @@ def compose(
                 Thing(label=f.label, english=f.english, weight=_weight(f, choice.things, index))
                 for index, f in enumerate(founds)
             ],
-            phrases=_companions(title, founds, choice),
+            phrases=[text for text in _companions(title, founds, choice) if not safety.is_blocked(text, rules)],
             mood=mood,
             time_of_day=time,
             palette=style.palette,
@@ -112,11 +132,68 @@ def compose(
         ),
         prompt=wording.fit(english, style.style_phrases, count_tokens),
         prompt_local=", ".join([*(local or [title]), *style.style_said]),
-        negative=wording.negative_prompt(style.negatives, count_tokens),
+        negative=negative,
         alt={code: wording.alt_text(founds if not spoken else (), title, mood, time, code) for code in ("en", "ru")},
         why=_why(choice.things, window),
         style_shares=style.shares,
         signature=_signature(founds, choice.things, hint_text if not hinted else ""),
+        blocked=blocked,
+    )
+
+
+def _blocked(founds: Sequence[Found], rules: safety.Rules | None) -> frozenset[str]:
+    return frozenset[str]().union(*(safety.categories(found.label, rules) for found in founds))
+
+
+def _allowed(founds: Sequence[Found], rules: safety.Rules | None) -> list[Found]:
+    return [found for found in founds if not safety.is_blocked(found.label, rules)]
+
+
+def _style(talked: Mapping[str, float], styles: Mapping[str, Style], rules: safety.Rules | None) -> Blend:
+    """The blend of the presets without blocked style words."""
+    style = blend(talked, styles)
+    kept = [
+        (english, said)
+        for english, said in zip(style.style_phrases, style.style_said, strict=True)
+        if not safety.is_blocked(f"{english}. {said}", rules)
+    ]
+    return replace(style, style_phrases=[english for english, _ in kept], style_said=[said for _, said in kept])
+
+
+def _neutral(
+    founds: Sequence[Found],
+    bare: bool,
+    mood: str,
+    time: str,
+    language: str,
+    style: Blend,
+    negative: str,
+    number: int,
+    blocked: frozenset[str],
+    count_tokens: wording.CountTokens,
+) -> Brief:
+    """A scene without things: its place if it has one (`bare`: not even that), the time of day, the mood, the style."""
+    places = [] if bare else safety.neutral_places(founds)
+    local = safety.neutral_segments(places, mood, time, language)
+    return Brief(
+        scene=Scene(
+            title="",
+            things=[Thing(label=f.label, english=f.english) for f in places],
+            mood=mood,
+            time_of_day=time,
+            palette=style.palette,
+            voices=style.voices,
+            language=language,
+            number=number,
+        ),
+        prompt=wording.fit(safety.neutral_segments(places, mood, time, "en"), style.style_phrases, count_tokens),
+        prompt_local=", ".join([*local, *style.style_said]),
+        negative=negative,
+        alt=dict(safety.NEUTRAL_ALT),
+        why=[],
+        style_shares=style.shares,
+        blocked=blocked,
+        neutral=True,
     )
 
 
@@ -128,7 +205,7 @@ def count_words(text: str) -> int:
 
 def _hint(hint: str, muted: Sequence[Sequence[frozenset[str]]]) -> tuple[list[Found], str]:
     """(the things of a typed hint, its words as a title and as prompt); muted topics stay muted."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in hint[:4000]).split())
+    text = " ".join("".join(char if char.isprintable() else " " for char in hint[:HINT_READ]).split())
     if not text:
         return [], ""
     words = words_of(text, limit=HINT_WORDS)

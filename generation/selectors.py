@@ -24,15 +24,17 @@ def with_sources(frames: QuerySet[Frame]) -> QuerySet[Frame]:
 
 def frame_ready_event(frame: Frame) -> FrameReady:
     """A painted frame as everyone gets it. Expects `with_sources`."""
-    quotes = [source.utterance for source in frame.sources.all() if source.utterance]
+    quotes = [source.utterance for source in frame.sources.all() if source.utterance and source.utterance.text]
     speakers = {u.speaker.pk: u.speaker for u in quotes if u.speaker}
     language = get_language() or "en"
     alt = frame.alt.get(frame.meeting.language) or frame.alt.get(language[:2]) or frame.alt.get("en", "")
+    # Browsers keep a picture under its address for good.
+    edition = f"?v={frame.settings['edition']}" if frame.settings.get("edition", 1) > 1 else ""
     return FrameReady(
         id=str(frame.pk),
         rev=frame.rev,
-        url=reverse("generation:image", args=[frame.meeting.slug, frame.pk]),
-        thumb_url=reverse("generation:thumbnail", args=[frame.meeting.slug, frame.pk]),
+        url=reverse("generation:image", args=[frame.meeting.slug, frame.pk]) + edition,
+        thumb_url=reverse("generation:thumbnail", args=[frame.meeting.slug, frame.pk]) + edition,
         width=frame.width_px,
         height=frame.height_px,
         alt=alt,
@@ -50,6 +52,7 @@ def frame_ready_event(frame: Frame) -> FrameReady:
         timings_ms=frame.timings_ms,
         ready_at=stamp(frame.ready_at) or "",
         styles=frame.styles,
+        compromises=frame.settings.get("compromises", []),
     )
 
 

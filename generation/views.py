@@ -14,7 +14,7 @@ from generation.models import Frame
 from meetings.access import member_for
 from meetings.models import Role
 
-# A frame's file never changes under its address; private, so that no shared cache keeps it.
+# A frame's file never changes under its address (a better edition has its own); private: no shared cache keeps it.
 CACHE_CONTROL = "private, max-age=31536000, immutable"
 
 
@@ -38,7 +38,7 @@ def _file(request: HttpRequest, slug: str, frame_id: uuid.UUID, field: str) -> A
     storage: Storage = stored.storage
     if not stored.name or not storage.exists(stored.name):
         raise Http404
-    etag = f'"{frame.pk.hex}-{field}"'
+    etag = f'"{frame.pk.hex}-{field}-{frame.settings.get("edition", 1)}"'
     if request.headers.get("If-None-Match") == etag:
         return HttpResponseNotModified(headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
     headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL, "X-Content-Type-Options": "nosniff"}

@@ -17,12 +17,13 @@ from celery import current_app, shared_task
 from django.db import InterfaceError, OperationalError
 
 from generation import dispatch
-from generation.services import frame_failed, frame_painted, frame_progress
-from meetings.lines import utterance_store
+from generation.outcomes import frame_failed, frame_improved, frame_painted, frame_progress, frames_end_with_meetings
+from meetings.lines import held_settle, utterance_store
 from meetings.merging import meetings_to_tidy, voices_tidy
 from meetings.publish import signal
 from meetings.services import english_store
 from meetviz_site import clock, status  # noqa: F401  (clock listens to the worker's signals)
+from meetviz_site.cancelling import TASK_PAINT_NEXT, tell_hosts
 from speakers.enrolment import enrolment_finish
 from workers.faults import watch_tasks
 from workers.messages import (
@@ -58,7 +59,6 @@ RETRY = {
 }
 
 TASK_LOOK = "pipeline.look"
-TASK_PAINT_NEXT = "pipeline.paint_next"
 TASK_TIDY_VOICES = "pipeline.tidy_voices"
 
 
@@ -103,9 +103,13 @@ def tidy_voices() -> None:
 @shared_task(name=TASK_LOOK)
 def look() -> None:
     """2. Is it time for a picture somewhere? Asked after every utterance and twice a second by the clock."""
+    held_settle()
     dispatch.wish_where_due()
-    for request in dispatch.expired_leases():
+    tell_hosts(frames_end_with_meetings())
+    lost = dispatch.expired_leases(hosts_answer=status.a_painter_answers())
+    for request in lost.again:
         _send_to_painter(request)
+    tell_hosts(lost.given_up)
     paint_next()
 
 
@@ -130,12 +134,29 @@ def paint_progress(wire: dict) -> None:
 def painted(wire: dict) -> None:
     """5. A picture (or why there is none): store it, show it to everyone, and let the next meeting have its turn."""
     result = PaintResult.from_wire(wire)
+    if result.finished:
+        frame_improved(result)
+        return
     if result.error:
-        frame_failed(uuid.UUID(result.id), result.error)
+        _not_painted(result)
     else:
         frame = frame_painted(result)
         log.info("painted frame=%s total_ms=%s", result.id, frame.timings_ms.get("total") if frame else None)
+        if frame and frame.attempt > 1:
+            tell_hosts([frame.pk])  # another painter may still be at it
     paint_next()
+
+
+def _not_painted(result: PaintResult) -> None:
+    log.info("not painted frame=%s error=%s", result.id, result.error)
+    if result.error == "cancelled":
+        return  # whoever cancelled it has said so
+    if result.error == dispatch.BLOCKED:
+        request = dispatch.repaint_neutrally(uuid.UUID(result.id))
+        if request is not None:
+            _send_to_painter(request)
+        return
+    frame_failed(uuid.UUID(result.id), result.error)
 
 
 @shared_task(name=TASK_EMBEDDED, **RETRY)

@@ -154,8 +154,14 @@ USE_I18N = USE_TZ = True
 PAINT_INTERVAL_S = envint("MEETVIZ_INTERVAL_S", 12, low=10, high=20)
 CONTEXT_MINUTES = envint("MEETVIZ_CONTEXT_MINUTES", 5, low=1, high=60)
 RETENTION_DAYS = envint("MEETVIZ_RETENTION_DAYS", 30, low=1, high=3650)
-PICTURE_WIDTH_PX = envint("MEETVIZ_PICTURE_WIDTH", 1024, low=256, high=2048)
-PICTURE_HEIGHT_PX = envint("MEETVIZ_PICTURE_HEIGHT", 576, low=256, high=2048)
+# 0: the painter's own size, by its model and its host.
+PICTURE_WIDTH_PX = envint("MEETVIZ_PICTURE_WIDTH", 0, low=0, high=2048)
+PICTURE_HEIGHT_PX = envint("MEETVIZ_PICTURE_HEIGHT", 0, low=0, high=2048)
+PAINT_DEADLINE_S = envint("MEETVIZ_PAINT_DEADLINE_S", 10, low=1, high=300)
+# A file of more that is never painted, in the form of generation/unsafe.tsv.
+BLOCKED_WORDS_FILE = env("MEETVIZ_BLOCKED_WORDS")
+if BLOCKED_WORDS_FILE and not Path(BLOCKED_WORDS_FILE).is_file():
+    raise ImproperlyConfigured(f"MEETVIZ_BLOCKED_WORDS must name a file; there is none at {BLOCKED_WORDS_FILE}")
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

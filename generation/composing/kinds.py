@@ -63,3 +63,7 @@ class Brief:
     """`{speaker, preset, version, share}`, heaviest first; the shares add up to 1."""
     signature: frozenset[str] = field(default_factory=frozenset)
     """The main things, to compare two scenes by (`director.topic_turned`)."""
+    blocked: frozenset[str] = frozenset()
+    """Categories of what was left out as never to be painted (`generation.safety`)."""
+    neutral: bool = False
+    """A place and a mood without things, in place of a scene that may not be painted."""

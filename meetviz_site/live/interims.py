@@ -16,6 +16,7 @@ from typing import Any
 from celery import current_app
 
 from meetings.audio.endpointing import EndpointingOptions
+from meetings.audio.language import Understood
 from meetings.events import CaptionInterim
 from meetings.publish import publish_now
 from meetings.selectors import stamp
@@ -45,7 +46,7 @@ class InterimLane:
     def consider(self, stream: LiveStream) -> None:
         """New sound came: ask for an interim if it is time. The caller knows that no final waits."""
         now = time.monotonic()
-        if now < self._free_at or stream.closing:
+        if now < self._free_at or stream.closing or stream.understood is Understood.FOREIGN:
             return
         pace, last_sample = stream.interim_pace, stream.session.received_sample
         if not pace.is_due(now=now, speech_s=stream.session.in_hand - _PRE_ROLL_S, last_sample=last_sample):
@@ -70,6 +71,8 @@ class InterimLane:
         if stream.interim_pace.is_worthless and not was_worthless:
             log.info("no interims for now: the last took the host %.1f s, %s", cost_s, result.error or "too long")
         if stream.closing or stream.session.first_in_hand != result.first_sample:
+            return
+        if stream.understood is not Understood.CLEAR:  # perhaps these words are in no language that was spoken
             return
         if stream.interim is None or stream.interim.first_sample != result.first_sample:
             started_at = max(stream.spoken_at(result.first_sample), stream.spoke_from)

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from generation.dispatch import painting_now
 from generation.selectors import recent_frames
 from meetings.access import Membership
 from meetings.models import Meeting
@@ -49,5 +50,6 @@ def snapshot(meeting_id: int, hearing: Hearing) -> dict[str, Any]:
         "speakers": [speaker_dict(speaker) for speaker in speakers_of(meeting)],
         "captions": recent_captions(meeting),
         "frames": recent_frames(meeting),
+        "painting": painting_now(meeting),
         "status": live_status(meeting, hearing).to_dict(),
     }

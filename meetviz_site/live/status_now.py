@@ -15,6 +15,11 @@ NO_WORDS = {
     " and the speech engine.",
 }
 
+FOREIGN = (
+    "Somebody speaks a language that the speech engine does not know (it knows: %s): it is left out. Fetch the real"
+    " engines, or start the meeting with its language set."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
@@ -24,11 +29,16 @@ class Hearing:
     """For each stream the time since its oldest utterance without an outcome was spoken."""
     wordless: bool = False
     """Somebody has spoken for long and no word came of it."""
+    foreign: bool = False
+    """Somebody speaks a language that the engine does not know."""
 
 
 def live_status(meeting: Meeting, hearing: Hearing) -> Status:
     status = status_of(meeting)
     status.lag_s = round(lag_now(hearing.waits_s, status.lag_s), 2)
+    if hearing.foreign and status.notice is None:
+        speech = status.engines.get("speech") or {}
+        status.notice = {"code": "language_unsupported", "message": FOREIGN % ", ".join(speech.get("languages") or [])}
     if hearing.wordless and status.notice is None:
         status.notice = NO_WORDS
     return status

@@ -32,6 +32,7 @@ def site(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     for folder in [home, *home.parents][:3]:
         folder.chmod(0o711)
     settings = {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1,localhost", "MEETVIZ_VOICE": "resemblyzer"}
+    settings["MEETVIZ_PAINTER"] = "poster"
     with local_site(home, MEETVIZ_SPEECH=MODEL.name, **settings) as site:
         yield site
 

@@ -18,7 +18,7 @@ def test_a_guest_comes_by_an_invite_speaks_and_sees_words_and_a_picture(live_sit
     guest.accept_invite(live_site.new_meeting(), name="Olga")
     assert "#" not in guest.page.url, "the invite stays in the address bar"
     guest.speak()
-    guest.wait("css => [...document.querySelectorAll(css)].some(line => line.innerText.split(/\\s+/).length > 1)", FINAL)
+    guest.wait("css => [...document.querySelectorAll(css)].some((line) => line.innerText.includes(' '))", FINAL)
     guest.wait_text("#listening-word", "Listening")
     guest.page.wait_for_selector(SHOWN)
     assert guest.page.get_attribute(SHOWN, "alt")

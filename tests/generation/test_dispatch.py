@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from generation import director, dispatch
+from generation import director, dispatch, leases
 from generation.models import Frame
-from generation.services import frame_failed, frame_painted, frame_request, frame_wish, words_arrived
+from generation.outcomes import frame_failed, frame_painted
+from generation.services import frame_request, frame_wish, words_arrived
 from meetings.models import Meeting, Utterance
 from speakers.models import StylePreset
 from tests import factories as make
@@ -112,6 +116,25 @@ def test_nothing_new_since_the_last_picture_is_no_reason_for_another() -> None:
     assert dispatch.wish_where_due() == 1
 
 
+def test_a_meeting_that_has_to_wait_is_looked_at_again_when_something_new_was_said_or_its_time_has_come(
+    django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = talked()
+    dispatch.wish_where_due()
+    frame_painted(make.paint_result(claimed()))
+    make.utterance(meeting, make.HARBOUR)
+    assert dispatch.wish_where_due() == 0
+    with django_assert_num_queries(1):
+        assert dispatch.wish_where_due() == 0
+    make.utterance(meeting, "And so it begins.", ago_s=0.0)
+    with CaptureQueriesContext(connection) as looked:
+        assert dispatch.wish_where_due() == 0
+    assert len(looked) > 1
+    later = timezone.now() + timedelta(seconds=director.LONGEST_INTERVAL_S + 1)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    assert dispatch.wish_where_due() == 1
+
+
 def test_long_silence_costs_no_look() -> None:
     make.utterance(make.meeting(), ago_s=dispatch.ACTIVE_FOR.total_seconds() + 10)
     assert dispatch.wish_where_due() == 0
@@ -205,7 +228,7 @@ def test_the_prompt_is_written_from_the_freshest_words_when_the_turn_comes(publi
     with published(meeting) as events:
         request = claimed()
     assert "rocket" in request.prompt
-    assert (request.width_px, request.height_px) == (1024, 576)
+    assert (request.width_px, request.height_px, request.steps) == (0, 0, 0)
     assert request.scene.things and request.scene.title
     frame.refresh_from_db()
     assert frame.prompt == request.prompt and frame.seed == request.seed
@@ -322,15 +345,15 @@ def test_a_painter_that_does_not_answer_gets_a_second_attempt_then_everyone_lear
     meeting = talked()
     wish(meeting)
     first = claimed()
-    assert dispatch.expired_leases() == []
+    assert dispatch.expired_leases() == dispatch.Lost()
     lease_over()
-    (second,) = dispatch.expired_leases()
+    (second,) = dispatch.expired_leases().again
     assert (second.id, second.attempt) == (first.id, 2)
     assert (second.prompt, second.seed, second.scene) == (first.prompt, first.seed, first.scene)
-    assert dispatch.expired_leases() == []  # a lease of its own
+    assert dispatch.expired_leases() == dispatch.Lost()  # a lease of its own
     lease_over()
     with published(meeting) as events:
-        assert dispatch.expired_leases() == []
+        assert dispatch.expired_leases().given_up == [uuid.UUID(first.id)]
     (event,) = events
     assert (event["type"], event["id"], event["reason"]) == ("frame.failed", first.id, "painter_lost")
     assert Frame.objects.get().state == Frame.State.FAILED
@@ -343,7 +366,7 @@ def test_the_first_painters_late_picture_is_taken_and_the_second_changes_nothing
     wish(meeting)
     first = claimed()
     lease_over()
-    (second,) = dispatch.expired_leases()
+    (second,) = dispatch.expired_leases().again
     assert frame_painted(make.paint_result(first, seed=1)) is not None
     assert frame_painted(make.paint_result(second, seed=2)) is None
     assert Frame.objects.get().seed == 1
@@ -385,13 +408,13 @@ def test_the_place_in_line_counts_what_is_ahead() -> None:
 
 
 def test_how_long_a_picture_takes_is_what_the_last_ones_took() -> None:
-    assert dispatch.typical_picture_s() == dispatch.TYPICAL_PICTURE_S
+    assert leases.typical_picture_s() == leases.TYPICAL_PICTURE_S
     for painted in (400.0, 500.0, 9000.0):
         Frame.objects.create(
             meeting=make.meeting(), state=Frame.State.READY, ready_at=timezone.now(),
             timings_ms={"painted": painted, "stored": 20.0},
         )  # fmt: skip
-    assert dispatch.typical_picture_s() == pytest.approx(0.52)
+    assert leases.typical_picture_s() == pytest.approx(0.52)
 
 
 def test_gaps_are_not_words() -> None:

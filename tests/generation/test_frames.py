@@ -1,4 +1,4 @@
-"""What becomes of a frame: stored once, failed visibly, rated, shown."""
+"""What becomes of a frame: stored once, rated, shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import stat
 import threading
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +13,20 @@ import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection
-from django.utils import translation
 from PIL import Image
 
 from generation import dispatch
 from generation.models import Frame, Rating
+from generation.outcomes import frame_painted
 from generation.selectors import recent_frames
-from generation.services import (
-    failure_message,
-    frame_failed,
-    frame_painted,
-    frame_progress,
-    frame_rate,
-    frame_request,
-    frame_shown,
-    frame_wish,
-)
+from generation.services import frame_rate, frame_request, frame_shown, frame_wish
 from meetings.models import Meeting, Role
 from meetings.services import Refused
 from tests import factories as make
+from tests.generation.painting import asked, files_of, ready
 from tests.listening import Listener
-from workers.messages import PaintProgress, PaintRequest
 
 pytestmark = pytest.mark.django_db
-
-
-def asked(meeting: Meeting | None = None) -> PaintRequest:
-    """A picture that a painter is at."""
-    meeting = meeting or make.meeting()
-    make.utterance(meeting)
-    frame_wish(meeting, forced=True)
-    request = dispatch.next_request(painters=9)
-    assert request is not None
-    return request
-
-
-def ready(meeting: Meeting | None = None) -> Frame:
-    frame = frame_painted(make.paint_result(asked(meeting)))
-    assert frame is not None
-    return frame
-
-
-def files_of(frame: Frame) -> list[Path]:
-    folder = Path(settings.MEDIA_ROOT) / "meetings" / frame.meeting.slug / "frames"
-    return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def test_a_picture_is_stored_with_everything_that_explains_it(published: Listener) -> None:
@@ -146,45 +115,6 @@ def test_timings_add_up_from_the_end_of_the_words_to_the_stored_picture() -> Non
     parts = frame.timings_ms
     assert parts["total"] >= 2000
     assert parts["total"] == pytest.approx(sum(v for k, v in parts.items() if k not in ("total", "prompted")), abs=5)
-
-
-def test_a_failure_is_told_with_a_sentence_for_people(published: Listener) -> None:
-    meeting = make.meeting()
-    request = asked(meeting)
-    with published(meeting) as events:
-        frame_failed(uuid.UUID(request.id), "out_of_memory")
-        frame_failed(uuid.UUID(request.id), "out_of_memory")
-    (event,) = events
-    assert (event["type"], event["reason"]) == ("frame.failed", "out_of_memory")
-    assert event["message"] == failure_message("out_of_memory")
-    assert Frame.objects.get().state == Frame.State.FAILED
-
-
-def test_every_reason_has_a_sentence_in_both_languages() -> None:
-    codes = [
-        "nothing_to_paint",
-        "out_of_memory",
-        "model_missing",
-        "black_picture",
-        "painter_lost",
-        "meeting_ended",
-        "new",
-    ]
-    english = [failure_message(code) for code in codes]
-    assert len(set(english)) == len(codes)
-    with translation.override("ru"):
-        russian = [failure_message(code) for code in codes]
-    assert all(ru != en for ru, en in zip(russian, english, strict=True))
-
-
-def test_progress_goes_to_everyone_and_is_not_stored(published: Listener) -> None:
-    meeting = make.meeting()
-    request = asked(meeting)
-    before = Frame.objects.values().get()
-    with published(meeting) as events:
-        frame_progress(PaintProgress(request.id, meeting.pk, 2, 4))
-    assert events == [{"type": "frame.progress", "id": request.id, "step": 2, "steps": 4}]
-    assert Frame.objects.values().get() == before
 
 
 def test_viewers_may_not_ask_for_pictures() -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 from PIL import Image
 
 from generation.models import Frame
-from generation.services import frame_painted
+from generation.outcomes import frame_painted
 from meetings.access import TokenKind, token_for
 from meetings.models import Meeting
 from tests import factories as make

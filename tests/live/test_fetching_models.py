@@ -39,8 +39,8 @@ def site(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     home = tmp_path_factory.mktemp("site")
     for folder in [home, *home.parents][:3]:
         folder.chmod(0o711)  # the embedded database may run as another user
-    environment = {"HF_ENDPOINT": hub.url, "MEETVIZ_VOICE": "resemblyzer", "NO_PROXY": "127.0.0.1,localhost"}
-    with local_site(home, **environment) as site:
+    environment = {"HF_ENDPOINT": hub.url, "MEETVIZ_VOICE": "resemblyzer", "MEETVIZ_PAINTER": "poster"}
+    with local_site(home, NO_PROXY="127.0.0.1,localhost", **environment) as site:
         yield site
 
 

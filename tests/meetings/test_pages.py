@@ -12,7 +12,7 @@ from django.conf import settings
 from django.test import Client
 
 from generation.models import Frame, FrameSource
-from generation.services import frame_painted
+from generation.outcomes import frame_painted
 from meetings.access import TokenKind, owner_link_create, token_for
 from meetings.models import Meeting
 from meetings.services import meeting_end
@@ -291,3 +291,22 @@ def test_healthz_answers_without_a_session(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.content == b"ok"
     assert not answer.cookies
+
+
+def test_the_dialog_about_voices_is_fetched_when_it_is_needed_and_only_by_who_is_in_the_meeting(client: Client) -> None:
+    meeting = factories.meeting()
+    address = f"{meeting.get_absolute_url()}?part=who"
+    assert b"who-dialog" not in client.get(address).content
+    client.force_login(meeting.owner)
+    assert b"who-dialog" not in client.get(meeting.get_absolute_url()).content
+    part = client.get(address).content.decode()
+    assert part.count("<dialog") == 1 and 'id="who-dialog"' in part and "<html" not in part
+
+
+def test_an_icon_is_drawn_once_in_the_room_and_then_referred_to(client: Client) -> None:
+    meeting = factories.meeting()
+    client.force_login(meeting.owner)
+    page = client.get(meeting.get_absolute_url()).content.decode()
+    drawn, referred = re.findall(r'<path id="(icon-of-[^"]+)"', page), re.findall(r'<use href="#([^"]+)"', page)
+    assert len(drawn) == len(set(drawn)) and referred and set(referred) <= set(drawn)
+    assert "<use" not in client.get("/").content.decode(), "elsewhere each icon stands for itself"

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from generation.models import Frame
-from generation.services import frame_painted
+from generation.outcomes import frame_painted
 from meetings.access import MOST_GUESTS, TokenKind, owner_link_create, token_for
 from meetings.models import Meeting, Participant, Role
 from meetings.services import invites_void

@@ -18,7 +18,8 @@ from kombu.serialization import dumps, loads
 
 from generation import dispatch
 from generation.models import Frame
-from generation.services import frame_painted, frame_progress, frame_rate, frame_shown, frame_wish
+from generation.outcomes import frame_painted, frame_progress
+from generation.services import frame_rate, frame_shown, frame_wish
 from meetings.access import (
     MOST_GUESTS,
     MeetingFull,

@@ -223,9 +223,7 @@ def _terms(model: Model) -> dict[str, str]:
     return {"model": model.name, "licence": model.licence, "url": model.licence_url}
 
 
-def _why(
-    role: Role, wish: str, ranked: list[Candidate], used: Candidate, machine: Hardware, profile: Profile
-) -> str:
+def _why(role: Role, wish: str, ranked: list[Candidate], used: Candidate, machine: Hardware, profile: Profile) -> str:
     """Which engine this machine would use, and why that one."""
     best = recommended(role, machine, profile)
     values = {

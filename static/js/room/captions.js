@@ -84,7 +84,7 @@ export function captionLine(store, caption, { onname = null, onanswer = null }, 
       { class: "line line--gap" },
       make("span", { class: "line__who" }),
       extra,
-      make("span", { class: "line__text" }, t("gap", { n: lostS })),
+      make("span", { class: "line__text" }, t(caption.reason === "language_unsupported" ? "gap_language" : "gap", { n: lostS })),
     );
   }
   const speaker = store.speakerOf(caption);

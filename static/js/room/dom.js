@@ -17,7 +17,9 @@ export function make(tag, properties = {}, ...children) {
 
 /** A copy of an icon that the page carries as a template. */
 export function icon(name) {
-  return byId(`icon-${name}`).content.firstElementChild.cloneNode(true);
+  const copy = byId(`icon-${name}`).content.firstElementChild.cloneNode(true);
+  copy.querySelector("[id]")?.removeAttribute("id");
+  return copy;
 }
 
 const COLOUR = /^#[0-9a-f]{3,8}$/i;

@@ -4,12 +4,18 @@ import { byId, make, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { say, toast } from "./notes.js";
 
-const MEGABYTE = 1e6;
+/** Where the owner accepts licences and picks a painter. */
+const PAINTERS = "/admin/generation/painterchoice/";
 /** A host tells how far it is within some seconds; if none does, the button comes back. */
 const ANSWER_WITHIN_MS = 8_000;
 const PROBLEMS = new Set(["offline", "damaged", "disk_full", "refused"]);
 
-const megabytes = (bytes) => Math.max(1, Math.round(bytes / MEGABYTE)).toLocaleString(document.documentElement.lang);
+/** 148 MB or 7.4 GB, in the page's language. */
+function size(bytes) {
+  const large = bytes >= 995e6;
+  const unit = { style: "unit", unit: large ? "gigabyte" : "megabyte", maximumFractionDigits: large ? 1 : 0 };
+  return Math.max(large ? 0 : 1, bytes / (large ? 1e9 : 1e6)).toLocaleString(document.documentElement.lang, unit);
+}
 
 export class Engines {
   /** @param {{fetch: () => boolean}} options fetch: asks for it; false when there is no connection */
@@ -61,15 +67,17 @@ export class Engines {
 
   /** Redrawn only when it says something else, so that the button keeps its focus while numbers run. */
   #offer(fetching) {
-    const offers = this.#models.offers ?? [];
+    const all = this.#models.offers ?? [];
+    const offers = all.filter((offer) => !offer.licence);
+    const locked = all.filter((offer) => offer.licence);
     const may = this.store.you?.can?.fetch_models;
     const step = this.#step(offers, fetching, may);
     const box = byId("demo-fetch");
-    const key = JSON.stringify([step, fetching?.error, may, offers.map(({ model }) => model)]);
+    const key = JSON.stringify([step, fetching?.error, may, all.map(({ model, licence }) => [model, licence])]);
     if (box.dataset.key !== key) {
       box.dataset.key = key;
       const held = box.contains(document.activeElement);
-      box.replaceChildren(...this.#parts(step, offers, fetching));
+      box.replaceChildren(...this.#parts(step, offers, fetching), ...(may && step !== "fetching" ? locked.map(licenceHint) : []));
       if (held) (box.querySelector("button") ?? byId("demo-note")).focus();
     }
     if (step === "fetching") this.#progress(box, fetching);
@@ -91,7 +99,7 @@ export class Engines {
       case "owner":
         return [make("p", { class: "hint" }, t("demo_owner"))];
       case "offer":
-        return [make("p", { class: "hint" }, t("fetch_lead")), button(t("fetch", { n: megabytes(bytes) }))];
+        return [make("p", { class: "hint" }, t(offers.every(({ role }) => role === "paint") ? "fetch_lead_paint" : "fetch_lead")), button(t("fetch", { n: size(bytes) }))];
       case "asked":
         return [make("p", { class: "hint" }, t("fetch_asked"))];
       case "fetching":
@@ -113,12 +121,12 @@ export class Engines {
 
   #problem(fetching) {
     const missing = fetching.total_bytes - fetching.done_bytes;
-    return t(PROBLEMS.has(fetching.error) ? `fetch_${fetching.error}` : "fetch_failed", { n: megabytes(missing) });
+    return t(PROBLEMS.has(fetching.error) ? `fetch_${fetching.error}` : "fetch_failed", { n: size(missing) });
   }
 
   #progress(box, fetching) {
     const checking = fetching.state === "checking";
-    const numbers = { model: fetching.model, done: megabytes(fetching.done_bytes), total: megabytes(fetching.total_bytes) };
+    const numbers = { model: fetching.model, done: size(fetching.done_bytes), total: size(fetching.total_bytes) };
     setText(box.querySelector(".fetch__text"), checking ? t("fetch_checking") : t("fetching", numbers));
     const bar = box.querySelector("progress");
     bar.max = fetching.total_bytes || 1;
@@ -140,6 +148,10 @@ export class Engines {
     }, ANSWER_WITHIN_MS);
     this.draw();
   }
+}
+
+function licenceHint({ model, licence }) {
+  return make("p", { class: "hint" }, t("fetch_licence", { model, licence }), " ", make("a", { href: PAINTERS }, t("fetch_licence_link")));
 }
 
 function percent({ done_bytes: done, total_bytes: total }) {

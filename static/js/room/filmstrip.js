@@ -2,7 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { duration, t, tn, wallClock } from "./i18n.js";
-import { altOf } from "./stage.js";
+import { altOf, PREVIEW } from "./stage.js";
 
 const SHOWN = 12;
 
@@ -31,6 +31,8 @@ export class Filmstrip {
       }
       const tile = this.tiles.get(frame.id);
       const button = tile.firstElementChild;
+      const image = button.firstElementChild;
+      if (image.getAttribute("src") !== frame.thumb_url) image.src = frame.thumb_url; // a better edition
       if (frame.id === current) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
       return tile;
@@ -56,13 +58,14 @@ export class Filmstrip {
       if (painting.position > 1) lines.push(tn("tile_ahead", painting.position - 1));
       else if (painting.eta_s) lines.push(t("tile_about", { time: duration(painting.eta_s) }));
     } else if (meeting.paused) lines = [t("tile_paused")];
+    const seen = PREVIEW.test(painting?.preview ?? "");
     const tile = make(
       "div",
       { class: lines.length ? "frame frame--wait" : "frame frame--ghost", "--done": done },
-      ...lines.map((line) => make("span", {}, line)),
+      ...(seen ? [] : lines).map((line) => make("span", {}, line)),
       make("span", { class: "bar" }),
     );
-    if (/^data:image\/[a-z]+;base64,[A-Za-z0-9+/=]*$/.test(painting?.preview ?? "")) tile.style.backgroundImage = `url("${painting.preview}")`;
+    if (seen) tile.style.backgroundImage = `url("${painting.preview}")`;
     if (!this.wait.firstElementChild?.isEqualNode(tile)) this.wait.replaceChildren(tile);
   }
 }

@@ -9,6 +9,7 @@ import { Engines } from "./engines.js";
 import { Filmstrip } from "./filmstrip.js";
 import { stopwatch, t } from "./i18n.js";
 import { say, toast } from "./notes.js";
+import { Painting } from "./painting.js";
 import { People } from "./people.js";
 import { Recovery } from "./recovery.js";
 import { LiveSocket } from "./socket.js";
@@ -57,6 +58,7 @@ const controls = new Controls(store, {
   captions,
   inviteUrl: config.invites_url,
 });
+new Painting(store, { cancel: (frame) => socket.send({ type: "frame.cancel", frame }) || toast(t("not_connected")), say });
 new Engines(store, { fetch: () => socket.send({ type: "models.fetch" }) });
 const status = new StatusLine(store, { listening: () => soundState(), heldS: () => socket.heldS });
 
@@ -65,7 +67,8 @@ document.addEventListener("keydown", ({ key }) => {
 });
 
 socket.addEventListener("message", ({ detail: message }) => {
-  if (message.type === "frame.failed" || message.type === "frame.skipped") toast(ours(`reason_${message.reason}`, message.message));
+  const reason = { "frame.failed": message.reason, "frame.skipped": message.reason, "frame.started": message.because }[message.type];
+  if (reason && reason !== "meeting_ended") toast(ours(`reason_${reason}`, message.message));
   if (message.type === "error") onError(message);
   if (message.type === "status") message.at = store.now();
   store.apply(message);
@@ -86,15 +89,22 @@ socket.addEventListener("lost", ({ detail }) => toast(t("lost_audio", { n: Math.
 
 let who = null;
 
-/** Loaded when it is first asked for; null without a connection. */
+/** Fetched when it is first asked for; null without a connection. */
 async function whoDialog() {
   try {
-    const { WhoDialog } = await import("./who.js");
-    return (who ??= new WhoDialog(store, (message) => socket.send(message)));
+    return await (who ??= loadWho());
   } catch {
+    who = null;
     toast(t("not_connected"));
     return null;
   }
+}
+
+async function loadWho() {
+  const [{ WhoDialog }, response] = await Promise.all([import("./who.js"), fetch("?part=who")]);
+  if (!response.ok) throw new Error(String(response.status));
+  byId("room").insertAdjacentHTML("beforeend", await response.text()); // our own template, nothing in it from people
+  return new WhoDialog(store, (message) => socket.send(message));
 }
 
 /** Whether a line is whose it seems to be; the question is gone at once and comes back only if nothing follows. */

@@ -1,10 +1,12 @@
 /** The picture on the wall: cross-fade, backdrop, accent, and the line that says why this picture. */
 
-import { accentFrom } from "./accent.js";
 import { byId, make, setText } from "./dom.js";
 import { language, measured, t, wallClock } from "./i18n.js";
 
 const FADE_MS = 800;
+export const PREVIEW = /^data:image\/[a-z]+;base64,[A-Za-z0-9+/=]+$/;
+
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export class Stage {
   /** @param {{onshown: (frameId: string) => void, onrate: (frameId: string, value: number) => void, say: Function}} options */
@@ -18,7 +20,9 @@ export class Stage {
     this.reported = new Set();
     this.ratings = new Map();
     this.turn = Promise.resolve();
+    this.preview = null;
     store.on("frames", () => this.#follow());
+    store.on("frames painting", () => this.#preview());
     store.on("frames captions speakers painting interims status connection meeting", () => this.#words());
     byId("back-to-live")?.addEventListener("click", () => this.hold(null));
     for (const [id, value] of [["like", 1], ["dislike", -1]]) {
@@ -40,23 +44,30 @@ export class Stage {
 
   /** One change of picture at a time; a picture overtaken while it loads is never faded in. */
   #follow() {
-    this.turn = this.turn.then(() => this.#show(this.wanted)).catch(() => this.options.say(t("picture_failed"), { urgent: true }));
+    this.turn = this.turn.then(() => this.#show(this.wanted)).catch(() => {
+      this.#endPreview();
+      this.options.say(t("picture_failed"), { urgent: true });
+    });
   }
 
   async #show(frame) {
-    if (!frame || frame !== this.wanted || frame.id === this.currentId) return;
+    if (!frame || frame !== this.wanted || frame.url === this.currentUrl) return;
+    const better = frame.id === this.currentId; // another edition of the picture on the wall
     const picture = make("img", { alt: altOf(frame), width: frame.width, height: frame.height, decoding: "async", draggable: "false" });
     picture.src = frame.url;
     const blur = make("img", { alt: "", src: frame.thumb_url });
+    const { url } = frame;
     await Promise.all([picture.decode(), blur.decode().catch(() => {})]);
-    if (frame !== this.wanted) return;
+    if (frame !== this.wanted || frame.url !== url) return;
     this.currentId = frame.id;
+    this.currentUrl = url;
+    this.preview = null; // goes with the picture before
     this.#crossFade(this.pictures, picture);
     this.#crossFade(this.backdrop, blur);
     byId("stage-empty").hidden = true;
     this.#accent(frame);
     this.#words();
-    if (!this.heldId && !this.reported.has(frame.id)) {
+    if (!better && !this.heldId && !this.reported.has(frame.id)) {
       this.reported.add(frame.id);
       requestAnimationFrame(() => this.options.onshown(frame.id));
       this.options.say(t("new_picture", { alt: altOf(frame) }));
@@ -68,13 +79,48 @@ export class Stage {
     layer.append(next);
     next.getBoundingClientRect(); // start from transparent
     next.classList.add("is-shown");
-    const fade = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : FADE_MS;
-    for (const old of before) old.classList.remove("is-shown");
-    setTimeout(() => before.forEach((old) => old.remove()), fade);
+    this.#fadeOut(before);
+  }
+
+  #fadeOut(pictures) {
+    for (const old of pictures) old.classList.remove("is-shown");
+    setTimeout(() => pictures.forEach((old) => old.remove()), still() ? 0 : FADE_MS);
+  }
+
+  /** The picture on its way shimmers through the one on the wall, clearer with every step; the final one fades in over it. */
+  async #preview() {
+    const { painting } = this.store;
+    if (!painting && this.preview?.frame === this.wanted?.id) return; // its picture is about to fade in
+    const url = painting?.state === "painting" && !this.heldId && !still() ? painting.preview : null;
+    if (!url || !PREVIEW.test(url)) {
+      this.#endPreview();
+      return;
+    }
+    if (this.preview?.frame !== painting.id) this.#endPreview();
+    this.preview ??= { frame: painting.id, image: make("img", { class: "is-preview", alt: "" }) };
+    const { preview } = this;
+    preview.image.src = url;
+    await preview.image.decode().catch(() => {});
+    if (this.preview !== preview) return;
+    preview.image.style.setProperty("--clear", (painting.step / painting.steps).toFixed(2));
+    if (!preview.image.isConnected) {
+      this.pictures.append(preview.image);
+      preview.image.getBoundingClientRect(); // start from transparent
+    }
+    preview.image.classList.add("is-shown");
+    byId("stage-empty").hidden = true;
+  }
+
+  #endPreview() {
+    if (!this.preview) return;
+    this.#fadeOut([this.preview.image]);
+    this.preview = null;
+    this.#words();
   }
 
   #accent(frame) {
-    if (frame) accentFrom(frame.thumb_url);
+    // Not needed before there is a picture; without it the accent before stays.
+    if (frame) import("./accent.js").then(({ accentFrom }) => accentFrom(frame.thumb_url), () => {});
   }
 
   #rate(value) {
@@ -106,6 +152,7 @@ export class Stage {
     const { quotes, names } = quotesOf(frame, this.store);
     const line = byId("why-text");
     const key = JSON.stringify([frame.id, quotes, names, this.heldId]);
+    const neutral = (frame.compromises ?? []).includes("neutral");
     if (line.dataset.key === key) return;
     line.dataset.key = key;
     const held = this.heldId ? make("span", {}, t("held_picture", { time: wallClock(this.store.paintedAt(frame)) }), " ·") : "";
@@ -117,7 +164,7 @@ export class Stage {
       const who = names.length ? make("span", {}, `— ${names.join(", ")}`) : "";
       line.replaceChildren(held, make("span", {}, t("why")), make("span", { class: "why__quotes" }, ...said), who);
     } else {
-      line.replaceChildren(held, make("span", { class: "why__quotes" }, frame.prompt_local || frame.prompt || altOf(frame)));
+      line.replaceChildren(held, make("span", { class: "why__quotes" }, neutral ? t("gave_neutral") : frame.prompt_local || frame.prompt || altOf(frame)));
     }
     line.title = line.textContent;
   }
@@ -133,6 +180,7 @@ export class Stage {
     ].filter(([, value]) => value !== "" && value !== undefined && value !== null);
     byId("details-text").replaceChildren(
       make("p", {}, altOf(frame)),
+      ...(frame.compromises ?? []).map(gaveUp).filter(Boolean).map((text) => make("p", { class: "hint" }, text)),
       make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))])),
     );
   }
@@ -140,8 +188,8 @@ export class Stage {
   /** Before the first picture the stage says what happens now and what to do. */
   #empty(frame) {
     const empty = byId("stage-empty");
-    empty.hidden = Boolean(frame);
-    if (frame) return;
+    empty.hidden = Boolean(frame ?? this.preview);
+    if (empty.hidden) return;
     const { painting, captions, interims, meeting, status } = this.store;
     let key = "empty_start";
     if (painting) key = "empty_painting";
@@ -152,6 +200,12 @@ export class Stage {
     setText(byId("stage-lead"), t(key));
     setText(byId("stage-hint"), t(`${key}_hint`));
   }
+}
+
+/** In plain words what was given up for a picture; a code of tomorrow says nothing. */
+function gaveUp(code) {
+  const text = t(`gave_${code}`);
+  return text === `gave_${code}` ? "" : text;
 }
 
 export function altOf(frame) {

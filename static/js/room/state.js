@@ -24,7 +24,8 @@ export class Store {
     this.captions = [];
     this.interims = new Map();
     this.frames = [];
-    this.painting = null;
+    this.painting = null; // the picture on its way, else the wish that waits
+    this.wish = null; // the wish behind it
     this.status = { engines: {}, queue: {}, lag_s: 0 };
     this.connection = { phase: "connecting" };
     this.clockOffsetS = 0;
@@ -122,6 +123,13 @@ export class Store {
     }
   }
 
+  endPainting(id) {
+    if (this.wish?.id === id) this.wish = null;
+    if (this.painting?.id !== id) return;
+    this.painting = this.wish;
+    this.wish = null;
+  }
+
   putFrame(frame) {
     const known = this.frame(frame.id);
     if (known) Object.assign(known, frame);
@@ -153,11 +161,9 @@ const handlers = {
     for (const speaker of message.speakers ?? []) store.putSpeaker(speaker);
     for (const caption of message.captions ?? []) store.putCaption(caption);
     store.interims.clear();
-    store.painting = null;
-    for (const frame of message.frames ?? []) {
-      if (frame.url) store.putFrame(frame);
-      else if (frame.state === "waiting" || frame.state === "painting") store.painting = { ...frame };
-    }
+    store.wish = null;
+    store.painting = message.painting ? { ...message.painting, since: seconds(message.painting.since) || store.now() } : null;
+    for (const frame of message.frames ?? []) store.putFrame(frame);
     if (message.status) store.status = { at: store.now(), ...message.status };
     return ["meeting", "people", "speakers", "captions", "interims", "frames", "painting", "status"];
   },
@@ -188,36 +194,40 @@ const handlers = {
   },
 
   "frame.queued"(store, message) {
-    if (store.painting?.id !== message.id) store.painting = { since: store.now() };
-    Object.assign(store.painting, message, { state: "waiting" });
+    const wish = { since: store.now(), ...message, state: "waiting" };
+    if (store.painting?.state === "painting" && store.painting.id !== message.id) store.wish = wish;
+    else if (store.painting?.state !== "painting") store.painting = wish;
     return ["painting"];
   },
 
   "frame.started"(store, message) {
-    if (store.painting?.id !== message.id) store.painting = { since: store.now() };
-    Object.assign(store.painting, message, { state: "painting" });
+    if (store.wish?.id === message.id) store.wish = null;
+    // The same one once more: its steps begin anew.
+    store.painting = { since: store.now(), ...message, state: "painting" };
     return ["painting"];
   },
 
   "frame.progress"(store, message) {
     if (store.painting?.id !== message.id) store.painting = { since: store.now() };
-    Object.assign(store.painting, message, { state: "painting" });
+    const now = store.now();
+    const first = store.painting.first ?? { step: message.step, at: now };
+    Object.assign(store.painting, message, { state: "painting", first: { ...first, newestAt: now } });
     return ["painting"];
   },
 
   "frame.ready"(store, message) {
     store.putFrame({ ...message, state: "ready" });
-    if (store.painting?.id === message.id) store.painting = null;
+    store.endPainting(message.id);
     return ["frames", "painting"];
   },
 
   "frame.failed"(store, message) {
-    if (store.painting?.id === message.id) store.painting = null;
+    store.endPainting(message.id);
     return ["painting"];
   },
 
   "frame.skipped"(store, message) {
-    if (store.painting?.id === message.id) store.painting = null;
+    store.endPainting(message.id);
     return ["painting"];
   },
 

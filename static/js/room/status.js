@@ -1,12 +1,15 @@
 /** The top line: does it listen, who is here, how old is the picture, when comes the next, and what is not as it should be. */
 
 import { byId, setText } from "./dom.js";
-import { duration, stopwatch, t } from "./i18n.js";
+import { duration, language, stopwatch, t } from "./i18n.js";
 import { say } from "./notes.js";
 import { seconds } from "./state.js";
 
 /** Half a second ends an utterance and its words take one or two: up to here captions are on time. */
 const LATE_S = 3;
+/** Said at once: whoever speaks looks elsewhere. */
+const URGENT = new Set(["no_words", "language_unsupported"]);
+const names = new Intl.DisplayNames(language, { type: "language" });
 
 export class StatusLine {
   /** @param {{listening: () => string, heldS: () => number}} options listening: on, off, watch */
@@ -28,7 +31,18 @@ export class StatusLine {
     const gone = this.store.connection.phase !== "live";
     const state = gone ? "gone" : this.options.listening();
     byId("listening").dataset.state = state;
-    setText(byId("listening-word"), t(`listening_${state}`));
+    const only = this.store.meeting.language === "auto" && this.#languages();
+    setText(byId("listening-word"), t(`listening_${state}`) + (only && !gone ? ` · ${only}` : ""));
+  }
+
+  /** Those that the recogniser knows, where it does not know them all. */
+  #languages() {
+    return (this.store.status.engines?.speech?.languages ?? []).map((code) => names.of(code)).join(", ");
+  }
+
+  #notice({ code, message }) {
+    const text = t(`notice_${code}`, { languages: this.#languages() });
+    return text === `notice_${code}` ? message : text;
   }
 
   #pictures() {
@@ -62,12 +76,11 @@ export class StatusLine {
     if (connection.phase === "reconnecting") {
       const held = this.options.heldS();
       text = held > 0.5 ? t("lost_buffered", { n: Math.round(held) }) : t("lost");
-    } else if (status.notice) {
-      text = t(`notice_${status.notice.code}`) === `notice_${status.notice.code}` ? status.notice.message : t(`notice_${status.notice.code}`);
-    } else if (status.lag_s > LATE_S) text = t("lagging", { n: Math.round(status.lag_s) });
+    } else if (status.notice) text = this.#notice(status.notice);
+    else if (status.lag_s > LATE_S) text = t("lagging", { n: Math.round(status.lag_s) });
     if (status.notice?.code !== this.noticed) {
       this.noticed = status.notice?.code;
-      if (this.noticed === "no_words") say(t("notice_no_words"), { urgent: true }); // whoever speaks looks elsewhere
+      if (URGENT.has(this.noticed)) say(this.#notice(status.notice), { urgent: true });
     }
     banner.hidden = !text;
     setText(banner.lastElementChild, text ?? "");
