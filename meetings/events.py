@@ -83,6 +83,8 @@ class FrameQueued(Event):
     id: str
     position: int | None = None
     eta_s: float | None = None
+    by: int | None = None
+    """The participant who asked for it; None where the clock did."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,10 @@ class FrameStarted(Event):
     id: str
     position: int | None = None
     eta_s: float | None = None
+    by: int | None = None
+    because: str | None = None
+    """Why it is begun once more, as a code, with its `message`: `blocked_picture`."""
+    message: str | None = None
 
 
 @dataclass(slots=True)
@@ -124,6 +130,8 @@ class FrameReady(Event):
     timings_ms: dict
     ready_at: str
     styles: list = field(default_factory=list)
+    compromises: list = field(default_factory=list)
+    """What was given up for it, as codes."""
 
 
 @dataclass(slots=True)

@@ -7,13 +7,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
-from meetings import twins
+from meetings import foreign, twins
 from meetings.announce import line_changed, meeting_lock, speaker_changed
 from meetings.attribution import Attribution, attribute
+from meetings.audio.language import Fate
 from meetings.models import AudioStream, HeardVoice, Utterance
 from meetings.pieces import Piece, pieces_of, shifted, stretch
 from meetings.publish import publish, raise_rev
@@ -34,7 +37,8 @@ SURE_AFTER_S = 3.0
 @transaction.atomic
 def utterance_store(result: SpeechResult) -> Utterance | None:
     """Write down what a speech host heard; idempotent. The first line of it, or None when there is nothing to show
-    (silence, a repeat, or words that a louder microphone heard)."""
+    (silence, a repeat, words that a louder microphone heard, or that are perhaps in no language which the engine
+    knows)."""
     # The meeting first: what two streams heard at one moment is compared, whichever is stored first.
     if not meeting_lock(result.meeting):
         return None
@@ -51,26 +55,85 @@ def utterance_store(result: SpeechResult) -> Utterance | None:
     repeated = result.first_sample < stream.next_sample - REPLAY_SLACK_SAMPLES
     transcript = result.transcript
     if not repeated and transcript and transcript.text:
-        stored = _words_store(stream, result)
-        _note_language(stream, result)
-        settled = {
-            "text": transcript.text[-PROMPT_CHARACTERS:],
-            "language": transcript.language,
-            "language_probability": transcript.language_probability,
-        }
-        if stored and stored[-1].speaker:
-            settled["speaker"] = speaker_brief(stored[-1].speaker)
+        fate = foreign.fate_of(stream, result)
+        if fate is Fate.SHOWN:
+            _held_release(stream)
+            stored = _words_store(stream, result)
+            _note_language(stream, result)
+            settled = {
+                "text": transcript.text[-PROMPT_CHARACTERS:],
+                "language": transcript.language,
+                "language_probability": transcript.language_probability,
+            }
+            if stored and stored[-1].speaker:
+                settled["speaker"] = speaker_brief(stored[-1].speaker)
+        elif fate is Fate.HELD:
+            _words_store(stream, result, held=True)
+        else:
+            foreign.invented_take_back(stream)
+            _gap_store(stream, result, foreign.REASON)
+        settled["understood"] = foreign.understood(stream)
     elif not repeated and result.error:
-        gap_store(
-            stream.pk,
-            first_sample=result.first_sample,
-            last_sample=result.last_sample,
-            reason=result.error,
-            started_at=result.started_at,
-            ended_at=result.ended_at,
-        )
+        _gap_store(stream, result, result.error)
     stream_settle(stream, result.last_sample, **settled)
     return stored[0] if stored else None
+
+
+def _gap_store(stream: AudioStream, result: SpeechResult, reason: str) -> None:
+    gap_store(
+        stream.pk,
+        first_sample=result.first_sample,
+        last_sample=result.last_sample,
+        reason=reason,
+        started_at=result.started_at,
+        ended_at=result.ended_at,
+    )
+
+
+# Held back: perhaps in a language that the engine does not know
+
+
+def held_settle() -> bool:
+    """Show or refuse what was held back for long enough because nobody went on; whether there is something to show."""
+    overdue = Utterance.objects.filter(kind=Utterance.Kind.HELD, heard_at__lt=timezone.now() - foreign.HELD_FOR)
+    streams = set(overdue.values_list("meeting_id", "stream_id"))
+    return any([_held_settle_of(meeting_id, stream_id) for meeting_id, stream_id in sorted(streams, key=str)])
+
+
+@transaction.atomic
+def _held_settle_of(meeting_id: int, stream_id: uuid.UUID) -> bool:
+    meeting_lock(meeting_id)
+    stream = AudioStream.objects.select_for_update(no_key=True).filter(pk=stream_id).first()
+    if stream is None:  # erased meanwhile
+        return False
+    doubt = foreign.doubt_of(stream)
+    held = _held_here_alone(stream)
+    refused = [line for line in held if doubt.fate_in_the_end(line.language_doubt) is Fate.REFUSED]
+    foreign.lines_refuse(stream, refused)
+    return _held_release(stream)
+
+
+def _held_here_alone(stream: AudioStream) -> list[Utterance]:
+    """What is held back of this stream, without (and no longer) what another microphone's line says already."""
+    held = []
+    for row in stream.utterances.filter(kind=Utterance.Kind.HELD).select_related("speaker").order_by("first_sample"):
+        line = _line_of_row(row)
+        others = _lines_beside(stream, row.started_at, row.ended_at)
+        if any(twins.are_twins(line, _line_of_row(other)) for other in others):
+            row.delete()
+        else:
+            held.append(row)
+    return held
+
+
+def _held_release(stream: AudioStream) -> bool:
+    """What was held back of this stream is shown; whether there was something."""
+    held = _held_here_alone(stream)
+    for row in held:
+        row.kind = Utterance.Kind.WORDS
+        row.save(update_fields=["kind"])
+        line_changed(row)
+    return bool(held)
 
 
 def _note_language(stream: AudioStream, result: SpeechResult) -> None:
@@ -84,12 +147,14 @@ def _note_language(stream: AudioStream, result: SpeechResult) -> None:
             AudioStream.objects.filter(pk=stream.pk).update(heard_language=heard)
 
 
-def _words_store(stream: AudioStream, result: SpeechResult) -> list[Utterance]:
+def _words_store(stream: AudioStream, result: SpeechResult, *, held: bool = False) -> list[Utterance]:
     places = set(stream.utterances.filter(first_sample__gte=result.first_sample).values_list("first_sample", flat=True))
     if result.first_sample in places:
         return []
     pieces = pieces_of(result, by_voice=stream.participant.consent_voice_id)
     shares = _shares(stream, result, pieces)
+    if held:  # what people see already is not replaced by something that nobody sees
+        shares = [(piece, row) for piece, row in shares if row is None]
     if not shares:
         return []
     speaker_before = stream.speaker_id
@@ -104,8 +169,9 @@ def _words_store(stream: AudioStream, result: SpeechResult) -> list[Utterance]:
         spoke_here = who.speaker.pk == speaker_before or _has_spoken(stream.meeting_id, who.speaker)
         if not spoke_here:
             speaker_changed(who.speaker, stream.meeting_id)
-        stored.append(_line_store(stream, result, piece, who, row))
-        publish(stream.meeting_id, caption_event(stored[-1]))
+        stored.append(_line_store(stream, result, piece, who, row, held=held))
+        if not held:
+            publish(stream.meeting_id, caption_event(stored[-1]))
     return stored
 
 
@@ -114,17 +180,20 @@ def _has_spoken(meeting_id: int, speaker: Speaker) -> bool:
 
 
 def _line_store(
-    stream: AudioStream, result: SpeechResult, piece: Piece, who: Attribution, row: Utterance | None
+    stream: AudioStream, result: SpeechResult, piece: Piece, who: Attribution, row: Utterance | None, *, held: bool
 ) -> Utterance:
     """A new line, or the line `row` as the louder microphone heard it."""
     transcript = result.transcript
     assert transcript is not None
     utterance = row or Utterance(id=uuid.UUID(piece.id), meeting=stream.meeting)
     utterance.stream = stream
+    utterance.kind = Utterance.Kind.HELD if held else Utterance.Kind.WORDS
     utterance.first_sample, utterance.last_sample = piece.first_sample, piece.last_sample
     utterance.started_at, utterance.ended_at = moment(piece.started_at), moment(piece.ended_at)
     utterance.text = piece.text
     utterance.language = transcript.language
+    share = (piece.last_sample - piece.first_sample) / max(1, result.last_sample - result.first_sample)
+    utterance.language_doubt = round(transcript.language_doubt * share, 3)
     utterance.confidence = transcript.confidence
     utterance.words = [{"text": w.text, "start_ms": w.start_ms, "end_ms": w.end_ms} for w in piece.words]
     utterance.speaker = who.speaker
@@ -146,7 +215,8 @@ def _line_store(
 def _shares(stream: AudioStream, result: SpeechResult, pieces: Sequence[Piece]) -> list[tuple[Piece, Utterance | None]]:
     """What of the pieces becomes a line: with the row whose place it takes, or None for one of its own."""
     shares: list[tuple[Piece, Utterance | None]] = []
-    others = _lines_beside(stream, pieces)
+    started, ended = moment(pieces[0].started_at), moment(pieces[-1].ended_at)
+    others = _lines_beside(stream, started, ended)
     for piece in pieces:
         new = _line_of_piece(piece, result.level_dbfs)
         same = [other for other in others if _are_twins(new, other, piece)]
@@ -164,13 +234,13 @@ def _shares(stream: AudioStream, result: SpeechResult, pieces: Sequence[Piece]) 
     return shares
 
 
-def _lines_beside(stream: AudioStream, pieces: Sequence[Piece]) -> list[Utterance]:
+def _lines_beside(stream: AudioStream, started: datetime, ended: datetime) -> list[Utterance]:
     """Words that other streams of the meeting heard at that time."""
     beside = Utterance.objects.filter(
         meeting=stream.meeting_id,
         kind=Utterance.Kind.WORDS,
-        ended_at__gt=moment(pieces[0].started_at),
-        started_at__lt=moment(pieces[-1].ended_at),
+        ended_at__gt=started,
+        started_at__lt=ended,
     )
     return list(beside.exclude(stream=None).exclude(stream=stream).order_by("started_at"))
 

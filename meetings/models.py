@@ -126,6 +126,11 @@ class AudioStream(models.Model):
     heard_language = models.CharField(
         _("language heard"), max_length=8, blank=True, help_text=_("Locked once the engine was sure of it.")
     )
+    language_doubt = models.FloatField(default=0.0, editable=False)
+    """Evidence so far that the engine does not know the language spoken here (nats)."""
+    foreign = models.BooleanField(
+        _("in another language"), default=False, help_text=_("The engine at work does not know it.")
+    )
     speaker = models.ForeignKey(
         Speaker, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("last speaker")
     )
@@ -146,6 +151,8 @@ class Utterance(models.Model):
     class Kind(models.TextChoices):
         WORDS = "words", _("words")
         GAP = "gap", _("gap")
+        HELD = "held", _("held back")
+        """Words that nobody sees yet: perhaps they were never said in a language that the engine knows."""
 
     class SpeakerState(models.TextChoices):
         KNOWN = "known", _("known")
@@ -165,6 +172,8 @@ class Utterance(models.Model):
     text = models.TextField(_("text"), blank=True)
     text_en = models.TextField(_("text in English"), blank=True)
     language = models.CharField(_("language"), max_length=8, blank=True)
+    language_doubt = models.FloatField(default=0.0, editable=False)
+    """Evidence that the engine does not know the language of this line (nats)."""
     confidence = models.FloatField(_("confidence"), default=1.0)
     words = models.JSONField(_("words"), default=list, blank=True)
     reason = models.CharField(_("reason of the gap"), max_length=40, blank=True)
@@ -187,7 +196,11 @@ class Utterance(models.Model):
         verbose_name_plural = _("utterances")
         ordering = ("started_at", "first_sample")
         constraints = [models.UniqueConstraint(fields=["stream", "first_sample"], name="utterance_once_per_place")]
-        indexes = [models.Index(fields=["meeting", "ended_at"]), models.Index(fields=["meeting", "rev"])]
+        indexes = [
+            models.Index(fields=["meeting", "ended_at"]),
+            models.Index(fields=["meeting", "rev"]),
+            models.Index(fields=["heard_at"], name="utterance_held_back", condition=models.Q(kind="held")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.first_sample}–{self.last_sample}"

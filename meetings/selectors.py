@@ -109,7 +109,8 @@ def utterances_of(meeting: Meeting) -> QuerySet[Utterance]:
 
 def recent_captions(meeting: Meeting, limit: int = SNAPSHOT_CAPTIONS) -> list[dict[str, Any]]:
     """The last captions, oldest first."""
-    latest = list(utterances_of(meeting).order_by("-started_at", "-first_sample")[:limit])
+    seen = utterances_of(meeting).exclude(kind=Utterance.Kind.HELD)
+    latest = list(seen.order_by("-started_at", "-first_sample")[:limit])
     return [caption_event(u).to_dict() for u in reversed(latest)]
 
 

@@ -91,8 +91,10 @@ def settings_change(member: Membership, wishes: Mapping[str, Any]) -> None:
         if preset is not None and (
             isinstance(preset, bool)
             or not isinstance(preset, int)
-            or (not StylePreset.objects.filter(pk=preset, owner__in=[member.meeting.owner_id]).exists()
-            and not StylePreset.objects.filter(pk=preset, owner=None).exists())
+            or (
+                not StylePreset.objects.filter(pk=preset, owner__in=[member.meeting.owner_id]).exists()
+                and not StylePreset.objects.filter(pk=preset, owner=None).exists()
+            )
         ):
             raise Refused("bad_value", _("There is no such preset."))
         changes["preset_id"] = preset
@@ -167,14 +169,18 @@ def stream_open(member: Membership, stream_id: uuid.UUID, *, language: str = "",
         raise Refused("consent_required", _("Audio needs your consent to transcription: send `consent` in `hello`."))
     if language and language not in Language.values:
         raise Refused("bad_value", _("language must be en, ru or auto."))
-    stream, created = AudioStream.objects.select_for_update(of=("self",)).select_related("participant").get_or_create(
-        pk=stream_id,
-        defaults={
-            "meeting": member.meeting,
-            "participant": participant,
-            "language": language or member.meeting.language,
-            "label": clean_name(label)[:120],
-        },
+    stream, created = (
+        AudioStream.objects.select_for_update(of=("self",))
+        .select_related("participant")
+        .get_or_create(
+            pk=stream_id,
+            defaults={
+                "meeting": member.meeting,
+                "participant": participant,
+                "language": language or member.meeting.language,
+                "label": clean_name(label)[:120],
+            },
+        )
     )
     if not created and (stream.meeting_id != member.meeting.pk or stream.participant_id != participant.pk):
         raise Refused("stream_taken", _("This stream id is in use by somebody else: choose a new uuid."))

@@ -82,6 +82,8 @@ def room(request: HttpRequest, member: Membership) -> HttpResponse:
     meeting = member.meeting
     if meeting.ended_at:
         return redirect("generation:gallery", meeting.slug)
+    if request.GET.get("part") == "who":
+        return render(request, "meetings/parts/who.html")
     context = {
         "meeting": meeting,
         "intervals": INTERVALS_S,

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 register = template.Library()
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_SHAPE = re.compile(r"<path [^>]*/>(?=</svg>)")
 _NAME = re.compile(r"[a-z0-9-]+")
 # The licence's attribution, which the removed comments carried, stands in the page's footer and in the README.
 
@@ -34,7 +35,35 @@ def icon_svg(name: str, family: str) -> str:
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" fill="currentColor" ', 1)
 
 
-@register.simple_tag
-def icon(name: str, family: str = "solid", css: str = "") -> SafeString:
+@cache
+def _svg_again(name: str, family: str) -> str:
+    """The same by reference to the first one in the page: a tenth of its weight."""
+    return _SHAPE.sub(f'<use href="#icon-of-{name}"/>', icon_svg(name, family))
+
+
+@cache
+def _svg_first(name: str, family: str) -> str:
+    return icon_svg(name, family).replace("<path ", f'<path id="icon-of-{name}" ', 1)
+
+
+@register.simple_tag(takes_context=True)
+def icons_once(context: template.Context) -> str:
+    """From here on each icon of this page is drawn once and otherwise referred to."""
+    request = context.get("request")
+    if request is not None:
+        request.icons_drawn = set()
+    return ""
+
+
+@register.simple_tag(takes_context=True)
+def icon(context: template.Context, name: str, family: str = "solid", css: str = "") -> SafeString:
     """Decorative: the name for people belongs to the control around it."""
-    return format_html('<span class="icon {}">{}</span>', css, mark_safe(icon_svg(name, family)))
+    drawn = getattr(context.get("request"), "icons_drawn", None)
+    if drawn is None:
+        svg = icon_svg(name, family)
+    elif name in drawn:
+        svg = _svg_again(name, family)
+    else:
+        drawn.add(name)
+        svg = _svg_first(name, family)
+    return format_html('<span class="{}">{}</span>', f"icon {css}".strip(), mark_safe(svg))

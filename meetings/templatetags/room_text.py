@@ -68,15 +68,21 @@ TEXTS = {
         "The real engines understand more languages and tell voices apart better. They are fetched once and then work"
         " without the network; the meeting goes on meanwhile."
     ),
-    "fetch": _("Fetch the real engines (≈ {n} MB)"),
+    "fetch_lead_paint": _(
+        "A real painter shows what was said as a picture. It is fetched once and then works without the network; the"
+        " meeting goes on meanwhile."
+    ),
+    "fetch_licence": _("{model} can paint here, too, once its licence is accepted ({licence})."),
+    "fetch_licence_link": _("Open the page of painters"),
+    "fetch": _("Fetch the real engines (≈ {n})"),
     "fetch_label": _("How much of the real engines is here"),
     "fetch_asked": _("Asked for; it begins in a moment."),
-    "fetching": _("Fetching {model}: {done} of {total} MB"),
+    "fetching": _("Fetching {model}: {done} of {total}"),
     "fetch_checking": _("Checking what was fetched"),
     "fetch_done": _("The real engines are here and are being started."),
     "fetch_offline": _("The model server cannot be reached from this machine."),
     "fetch_damaged": _("What was fetched arrived damaged and was thrown away."),
-    "fetch_disk_full": _("The disk is full. Make {n} MB of room first."),
+    "fetch_disk_full": _("The disk is full. Make {n} of room first."),
     "fetch_refused": _("The model server refused the download."),
     "fetch_failed": _("Fetching did not work."),
     "fetch_meanwhile": _("The built-in engines go on working: English words, voices, posters."),
@@ -88,7 +94,7 @@ TEXTS = {
     "engine_speech": _("Speech"),
     "engine_voice": _("Voices"),
     "engine_paint": _("Pictures"),
-    "demo_speech": _("understands English roughly; expect wrong words"),
+    "demo_speech": _("English only, and roughly"),
     "demo_voice": _("tells voices apart after a few sentences"),
     "demo_paint": _("lays out posters of what was named"),
     # Stage
@@ -121,6 +127,15 @@ TEXTS = {
     "d_seed": _("Seed"),
     "d_total": _("From word to picture"),
     "d_paint": _("Painting alone"),
+    "gave_smaller": _("Painted smaller: the painter's memory or its time was short."),
+    "gave_fewer_steps": _("Painted in fewer steps, to be there in time."),
+    "gave_offloaded": _("Painted more slowly: the card's memory was short."),
+    "gave_float32": _("Painted a second time with full precision: the first try came out empty."),
+    "gave_reference_ignored": _("This painter cannot follow the reference, so it was left out."),
+    "gave_reference_unreadable": _("A reference could not be read, so it was left out."),
+    "gave_other_model": _("Painted by another model than the chosen one, which did not start."),
+    "gave_words_left_out": _("Some words were left out: they are never painted here."),
+    "gave_neutral": _("A place and a mood only: what was to be seen is never painted here, or was held back."),
     "tile_painting": _("painting"),
     "tile_steps": _("{step} / {steps}"),
     "tile_waiting": _("waiting"),
@@ -129,6 +144,7 @@ TEXTS = {
     # Captions and people
     "captions_empty": _("What is said appears here."),
     "gap": _("{n} s could not be heard"),
+    "gap_language": _("{n} s in another language"),
     "someone": _("Someone"),
     "unsure_name": _("{name}?"),
     "rename": _("{name}: who is it really?"),
@@ -188,22 +204,32 @@ TEXTS = {
     "reason_model_missing": _("The painter's model is not on its host. The last picture stays."),
     "reason_black_picture": _("The painter gave an empty picture twice. The last picture stays."),
     "reason_painter_lost": _("No painter answered in time. The last picture stays; press Paint now to try again."),
+    "reason_engine_missing": _("The painter's software is not installed on its host. The last picture stays."),
+    "reason_bad_setting": _("The painter's host is set up wrongly; its log says how. The last picture stays."),
+    "reason_bad_reference": _("A reference could not be used by the painter. The last picture stays."),
+    "reason_blocked_picture": _("The picture was held back by the safety checker. The last picture stays."),
+    "reason_cancelled": _("Painting was cancelled. The last picture stays."),
     "reason_engine_failed": _("The painter failed. The last picture stays; press Paint now to try again."),
     "error_not_allowed": _("You may watch this meeting, not do that. Ask its owner."),
     "error_stream_taken": _("This sound already comes from somebody else. Reload the page and try again."),
     "error_unknown_speaker": _("That speaker is no longer there."),
     "error_name_taken": _("Somebody else here has this name already. If it is the same person, merge the two."),
     "error_unknown_utterance": _("That line is no longer there."),
+    "error_unknown_frame": _("That picture is not on its way any more."),
     "error_unknown": _("That did not work. Try again in a moment."),
     "notice_no_speech_host": _(
         "Nobody writes down right now: the speech engine does not answer. What you say is kept."
     ),
     "notice_no_paint_host": _("Nobody paints right now: the painter does not answer. The words are written down."),
     "notice_language_unsupported": _(
-        "The speech engine at work does not understand the language of this meeting: expect wrong words or none."
+        "Only {languages} is understood here; other speech is left out. Fetch the real engines (“Demo engines”), or"
+        " start a meeting with its language set."
     ),
     "notice_no_words": _(
         "Somebody speaks, but no words come of it. Is it the language of this meeting, and close to the microphone?"
+    ),
+    "notice_painter_model_failed": _(
+        "The painter's model does not start on its host, so posters stand in for pictures. The host's log says why."
     ),
     "notice_model_failed": _(
         "A model does not start on its host, so the built-in engine works in its place. The host's log says why."

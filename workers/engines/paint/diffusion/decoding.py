@@ -42,8 +42,9 @@ def encode(vae: Any, image: Image.Image, device: Any) -> Any:
     """What the autoencoder says of an RGB image whose sides are multiples of 8; for `start_latents`."""
     import torch
 
-    samples = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)
-    samples = (2.0 * samples.permute(2, 0, 1)[None] - 1.0).to(device, dtype_of(vae))
+    # The batch's axis first: its stride decides which convolutions, in the last bits not the same, are taken.
+    samples = torch.from_numpy(np.asarray(image, dtype=np.float32)[None] / 255.0).permute(0, 3, 1, 2)
+    samples = (2.0 * samples - 1.0).to(device, dtype_of(vae))
     return vae.encode(samples)
 
 
