@@ -36,9 +36,10 @@ async def test_hello_is_answered_with_welcome_and_snapshot(meeting: Meeting) -> 
     assert welcome["limits"]["max_message_bytes"] == 64_016
     assert [message["type"] for message in talk.seen if message["type"] != "presence"][:2] == ["welcome", "snapshot"]
     snapshot = talk.seen[-1]
-    assert set(snapshot) == {"type", "rev", "meeting", "people", "speakers", "captions", "frames", "status"}
+    parts = {"meeting", "people", "speakers", "captions", "frames", "painting", "status"}
+    assert set(snapshot) == {"type", "rev"} | parts
     assert [(person["name"], person["online"]) for person in snapshot["people"]] == [("Anna", True)]
-    assert (snapshot["captions"], snapshot["frames"], snapshot["rev"]) == ([], [], 0)
+    assert (snapshot["captions"], snapshot["frames"], snapshot["painting"], snapshot["rev"]) == ([], [], None, 0)
 
 
 @pytest.mark.parametrize(("kind", "role"), [("join", "participant"), ("viewer", "viewer"), ("api", "owner")])
