@@ -133,6 +133,18 @@ class Site:
         """What a piece of Python prints that runs beside the site, on its data."""
         return self.manage("shell", "--no-imports", "-c", code)
 
+    def wait_for_painter(self) -> None:
+        """Until the painter's model is loaded: before that, what is at hand paints."""
+        code = [
+            "import time",
+            "from meetviz_site.models import Host",
+            "until = time.monotonic() + 100",
+            "while not any(host.engines['paint']['load_ms'] for host in Host.objects.filter(queue='paint')):",
+            "    assert time.monotonic() < until, 'the painter does not load'",
+            "    time.sleep(0.2)",
+        ]
+        self.manage("shell", "--no-imports", "-c", "\n".join(code), within_s=120.0)
+
     def session_of(self, username: str) -> str:
         """The cookie header of somebody who is logged in; the account is made if there is none."""
         code = "\n".join(

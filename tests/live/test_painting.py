@@ -61,6 +61,7 @@ def real_painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for path in [home, *home.parents][:3]:
         path.chmod(0o711)
     with local_site(home, MEETVIZ_PAINTER=str(folder), MEETVIZ_PAINT_DEVICE="cpu") as site:
+        site.wait_for_painter()
         yield site
 
 

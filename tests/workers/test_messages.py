@@ -25,6 +25,7 @@ from workers.messages import (
     PaintProgress,
     PaintRequest,
     PaintResult,
+    Reference,
     Scene,
     SpeechRequest,
     SpeechResult,
@@ -69,10 +70,12 @@ MESSAGES: list[Wire] = [
     EmbedRequest("e", PCM),
     EmbedResult("e", VOICE, 5.5),
     FetchRequest(["whisper-base"]),
-    PaintRequest("f", 1, "a bridge", "text", SCENE, 2**31 - 1),
+    PaintRequest("f", 1, "a bridge", "text", SCENE, 2**31 - 1, model="sd15-lcm", finish=True),
+    PaintRequest("f", 1, "a bridge", "", SCENE, 7, guidance=7.5, references=[Reference(b"\x89PNG", "style", 0.5)]),
     PaintProgress("f", 1, 2, 4, "data:image/jpeg;base64,AA=="),
     PaintResult(
-        "f", 1, b"RIFF\x00\xff", b"RIFF", 64, 36, 7, "horizon", EngineFacts("poster", "1"), timings_ms={"paint": 3.0}
+        "f", 1, b"RIFF\x00\xff", b"RIFF", 64, 36, 7, 1, "horizon", EngineFacts("poster", "1", profile="demo"),
+        compromises=["smaller"], timings_ms={"paint": 3.0},
     ),
     Heartbeat("paint", "host-1", {"paint": EngineFacts("poster", "1").to_wire()}, 5.0, "0.1.0"),
     Heartbeat(
@@ -96,7 +99,8 @@ def test_a_message_comes_back_equal_with_everything_nested_in_it(message: Wire) 
 
 def test_every_message_is_tried_here() -> None:
     tried = {type(message) for message in MESSAGES}
-    nested = {Transcript, Word, VoiceEmbedding, Turn, EngineFacts, ModelOffer, Fetching, Scene, Thing, VoiceShare}
+    nested = {Transcript, Word, VoiceEmbedding, Turn, EngineFacts, ModelOffer, Fetching, Reference}
+    nested |= {Scene, Thing, VoiceShare}
     defined = {value for value in vars(messages).values() if isinstance(value, type) and issubclass(value, Wire)}
     assert defined - nested - {Wire} == tried
 
@@ -120,7 +124,7 @@ def test_a_message_without_a_field_that_it_needs_is_refused_by_name(message: Wir
 def test_an_older_hosts_message_gets_the_defaults() -> None:
     wire = {"id": "f", "meeting": 1, "prompt": "p", "negative": "", "scene": {"title": "t"}, "seed": 1}
     request = PaintRequest.from_wire(wire)
-    assert (request.width_px, request.height_px, request.scene.mood, request.scene.things) == (1024, 576, "calm", [])
+    assert (request.width_px, request.height_px, request.scene.mood, request.scene.things) == (0, 0, "calm", [])
 
 
 @pytest.mark.parametrize("wrong", [None, [], "text", 7])
