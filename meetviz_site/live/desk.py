@@ -45,6 +45,9 @@ log = logging.getLogger("meetviz.live")
 
 FLUSH_EVERY_S = 0.05
 LEAST_REST_S = 0.01
+# While looks are in time, silence is judged and acked when a browser's message of it has come (96 ms). Else `is_due`
+# says when: with two of them, which halves what positions and acks cost.
+SOON_FRAMES = 3
 # Longer than between two messages of a microphone.
 CATCH_UP_AFTER_S = 0.15
 ACK_EVERY_S = 0.2
@@ -64,7 +67,7 @@ class StreamDesk:
         self.name = uuid.uuid4().hex
         self.streams: dict[str, LiveStream] = {}
         self._unheard_samples = 0
-        self._judged = asyncio.Event()
+        self._in_time = True
         self._flusher: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._finals = FinalLane(self.streams, self._spawn, self.settled)
@@ -278,37 +281,25 @@ class StreamDesk:
         task.add_done_callback(self._running.discard)
 
     async def _flush_forever(self) -> None:
-        """What is judged need not wait for what is being stored: two loops."""
-        await asyncio.gather(self._judge_forever(), self._store_forever())
-
-    async def _judge_forever(self) -> None:
         took_s = 0.0
         while True:
             # Counted from when the last began: under load that takes a while, and everybody waits for the next.
             await asyncio.sleep(max(LEAST_REST_S, FLUSH_EVERY_S - took_s))
             began_at = time.monotonic()
             try:
-                self._unheard_samples = sum(stream.unheard_samples for stream in self.streams.values())
-                await self._judge_together(began_at)
-            except Exception as error:
-                log.warning("silence not judged: %s", type(error).__name__)
-                await asyncio.sleep(BROKER_RETRY_S)
-            self._judged.set()
-            took_s = time.monotonic() - began_at
-
-    async def _store_forever(self) -> None:
-        while True:
-            await self._judged.wait()
-            self._judged.clear()
-            try:
                 await self._flush()
             except Exception as error:
                 log.warning("positions not stored: %s", type(error).__name__)
                 await asyncio.sleep(BROKER_RETRY_S)
+            took_s = time.monotonic() - began_at
+            self._in_time = took_s < FLUSH_EVERY_S
 
     async def _flush(self) -> None:
-        """Make silence durable and say so; look after finals without an outcome and after streams without a socket."""
+        """Judge what waits, make silence durable and say so; look after finals without an outcome and after streams
+        without a socket."""
         now = time.monotonic()
+        self._unheard_samples = sum(stream.unheard_samples for stream in self.streams.values())
+        await self._judge_together(now)
         moved: dict[uuid.UUID, int] = {}
         for stream in self.streams.values():
             oldest = stream.oldest_open
@@ -334,7 +325,7 @@ class StreamDesk:
                 is_late = now - stream.fed_at > CATCH_UP_AFTER_S
                 if is_late:
                     stream.fed_at = None
-                if is_late or stream.session.is_due:
+                if is_late or stream.session.is_due or (self._in_time and stream.session.waiting_frames >= SOON_FRAMES):
                     due.append(stream)
         for stream, events in zip(due, catch_up_together([stream.session for stream in due]), strict=True):
             self._take(stream, events)
