@@ -32,8 +32,6 @@ from workers.tested import Findings
 DEVICE_WITHIN_S = 40.0
 """A first kernel on a card takes seconds, importing torch on two slow cores ten."""
 STEP_WITHIN_S = 60.0
-PICTURE_WITHIN_S = 300.0
-"""For an installed model, which has to be loaded: no limit of the doctor's own but the painter's."""
 LIBRARIES = ("torch", "diffusers", "transformers", "onnxruntime", "openvino", "faster-whisper", "ctranslate2")
 _PROMPT = "a wooden bridge over a river, tall trees, a small red house"
 

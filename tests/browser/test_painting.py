@@ -11,24 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.sites import Site, local_site
-from tests.workers.tiny_models import save_tiny_pipeline, save_tiny_vae
+from tests.painting_sites import MODEL, painting_site
+from tests.sites import Site
 
 Visit = Callable[..., Any]
 
 SHOWN = ".stage__pictures img.is-shown:not(.is-preview)"
-MODEL = "tiny-painter"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = save_tiny_pipeline(tmp_path_factory.mktemp("models") / MODEL, tmp_path_factory.mktemp("scratch"))
-    save_tiny_vae(folder / "meetviz" / "tiny_vae")
-    home = tmp_path_factory.mktemp("painting")
-    for path in [home, *home.parents][:3]:
-        path.chmod(0o711)
-    with local_site(home, MEETVIZ_PAINTER=str(folder), MEETVIZ_PAINT_DEVICE="cpu") as site:
-        site.wait_for_painter()
+    with painting_site(tmp_path_factory) as site:
         yield site
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live.talking import noise, talk_in
-from tests.sites import Site, local_site
-from tests.workers.tiny_models import save_tiny_pipeline, save_tiny_vae
+from tests.painting_sites import painting_site
+from tests.sites import Site
 
 Meeting = dict[str, str]
 
@@ -55,13 +55,7 @@ async def test_another_meetings_picture_cannot_be_cancelled(meeting: Meeting, ot
 @pytest.fixture(scope="module")
 def real_painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The one-process server with a small random pipeline, and a tiny autoencoder beside its own."""
-    folder = save_tiny_pipeline(tmp_path_factory.mktemp("models") / "tiny-painter", tmp_path_factory.mktemp("scratch"))
-    save_tiny_vae(folder / "meetviz" / "tiny_vae")
-    home = tmp_path_factory.mktemp("painting")
-    for path in [home, *home.parents][:3]:
-        path.chmod(0o711)
-    with local_site(home, MEETVIZ_PAINTER=str(folder), MEETVIZ_PAINT_DEVICE="cpu") as site:
-        site.wait_for_painter()
+    with painting_site(tmp_path_factory) as site:
         yield site
 
 

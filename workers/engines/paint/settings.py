@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from workers.engines.base import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +43,19 @@ class PaintSettings:
     """Of an exported model: `openvino` or `onnxruntime`."""
     threads: int = 0
     """Of the libraries that compute on the CPU."""
+
+
+def settings_from(asked: Mapping[str, Any]) -> PaintSettings:
+    """The settings with these values and its own for the rest.
+
+    Raises EngineError `bad_setting` for a name that it does not have, a value of another type, or a negative number.
+    """
+    kinds = {field.name: field.type for field in dataclasses.fields(PaintSettings)}
+    for name, value in asked.items():
+        if name not in kinds:
+            raise EngineError("bad_setting", f"A painter has no setting {name!r}, only {', '.join(kinds)}")
+        if type(value).__name__ != kinds[name]:
+            raise EngineError("bad_setting", f"{name} must be {kinds[name]}, not {value!r}")
+        if isinstance(value, int) and value < 0:
+            raise EngineError("bad_setting", f"{name} must not be below 0, but is {value!r}")
+    return PaintSettings(**asked)

@@ -6,7 +6,6 @@ It never downloads. torch and diffusers (2-4 s to import) are first touched when
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from workers.engines.paint.diffusion.previews import LEAST_STEPS, Previews
 from workers.engines.paint.diffusion.recovery import Attempt, Failure, HalfPrecision, next_attempt
 from workers.engines.paint.model_folder import survey
 from workers.engines.paint.plan import Limits, Plan, StageTimes, plan
-from workers.engines.paint.settings import PaintSettings
+from workers.engines.paint.settings import PaintSettings, settings_from
 from workers.messages import PaintRequest, Scene
 
 if TYPE_CHECKING:
@@ -77,7 +76,8 @@ class DiffusersPainter(Painter):
         self._latest: _Latest | None = None
 
     def _load(self) -> None:
-        self._settings = settings = _read_settings(self._asked)
+        self._settings = settings = settings_from(self._asked)
+        check_settings(settings)
         folder = survey(self._folder)
         family = family_of(folder, settings.scheduler)
         from workers.engines.paint.diffusion.guides import GuideMaker
@@ -349,21 +349,6 @@ class DiffusersPainter(Painter):
         if self._model is None:
             raise EngineError("engine_failed", "The model was unloaded meanwhile. Ask for the picture again.")
         return self._model
-
-
-def _read_settings(asked: dict[str, Any]) -> PaintSettings:
-    """Raises EngineError `bad_setting`."""
-    kinds = {field.name: field.type for field in dataclasses.fields(PaintSettings)}
-    for name, value in asked.items():
-        if name not in kinds:
-            raise EngineError("bad_setting", f"A painter has no setting {name!r}, only {', '.join(kinds)}")
-        if type(value).__name__ != kinds[name]:
-            raise EngineError("bad_setting", f"{name} must be {kinds[name]}, not {value!r}")
-        if isinstance(value, int) and value < 0:
-            raise EngineError("bad_setting", f"{name} must not be below 0, but is {value!r}")
-    settings = PaintSettings(**asked)
-    check_settings(settings)
-    return settings
 
 
 def _asked_size(request: PaintRequest, attempt: Attempt) -> tuple[int, int] | None:

@@ -31,7 +31,7 @@ from workers.engines.paint.exported.parts import ExportedChecker, ExportedTexts,
 from workers.engines.paint.exported.sessions import chosen_runtime, open_session
 from workers.engines.paint.plan import Limits, StageTimes, fitted_size, plan
 from workers.engines.paint.references import fit_to, open_reference
-from workers.engines.paint.settings import PaintSettings
+from workers.engines.paint.settings import PaintSettings, settings_from
 from workers.messages import PaintRequest, Reference
 
 log = logging.getLogger("meetviz.paint")
@@ -65,10 +65,7 @@ class ExportedPainter(Painter):
         self._warm = False
 
     def _load(self) -> None:
-        try:
-            self._settings = PaintSettings(**self._asked)
-        except TypeError as error:
-            raise EngineError("bad_setting", f"A painter has no such setting: {error}") from error
+        self._settings = settings_from(self._asked)
         found = manifests.read(self._folder)
         runtime = chosen_runtime(self._settings.runtime)
         torch = libraries()
